@@ -1,0 +1,3 @@
+module flannel-np/lab/box
+
+go 1.19

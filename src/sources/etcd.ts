@@ -1,0 +1,118 @@
+/**
+ * What etcd knows: pools, leases, Docker's facts as managers published them, the other nodes' containers.
+ *
+ * In:  every key below the prefix, watched once.  Out: `views$`.
+ * Rule: complete only while the watch stands, the layout is one we know and every record was readable once; when etcd is
+ *       lost the items stay and turn "unknown". Emits at once: an empty, unknown picture. Never errors.
+ */
+import { Observable, ReplaySubject, share } from "rxjs";
+import type { Emit } from "../core/events.ts";
+import type { Views } from "../core/model.ts";
+import type { Keys } from "../core/names.ts";
+import { unknownView, type Coverage, type View } from "../core/precedence.ts";
+import { SCHEMA_VERSION } from "../core/records.ts";
+import type { Source } from "../core/reconciler.ts";
+import { explain } from "../core/errors.ts";
+import { EtcdBook } from "./etcd-book.ts";
+import type { RecordKind, RecordOf } from "./etcd-records.ts";
+import { watchPrefix, type WatchNews, type WatchPace, type WatchPort } from "./etcd-watch.ts";
+
+export interface EtcdSourceOptions {
+  readonly client: WatchPort;
+  readonly keys: Keys;
+  readonly emit: Emit;
+  readonly pace?: WatchPace;
+  /** Told whenever it changes: the data's layout is one that this operator must not touch (design §6); undefined when it may. */
+  readonly foreign?: (problem: ForeignLayout | undefined) => void;
+  /** Told once: keys nobody can read, with the reason; the map changes with what is there. */
+  readonly unreadable?: (garbage: ReadonlyMap<string, string>) => void;
+}
+
+export interface ForeignLayout { readonly reason: string; readonly cure: string }
+
+export const etcdSource = (options: EtcdSourceOptions): Source =>
+  ({ name: "etcd", views$: pictures(options).pipe(share({ connector: () => new ReplaySubject(1), resetOnRefCountZero: true })) });
+
+function pictures({ client, keys, emit, pace, foreign, unreadable }: EtcdSourceOptions): Observable<Views> {
+  return new Observable((out) => {
+    const book = new EtcdBook(keys, ({ key, reason }) => emit("source.garbage", { source: "etcd", key, reason }));
+    const say = speaker(emit, book);
+    const known = { foreign: false };
+    let picture = EMPTY_PICTURE;
+    unreadable?.(book.garbage);
+    out.next(picture);
+    return watchPrefix(client, `${keys.prefix}/`, pace).subscribe((news) => {
+      if (news.kind === "listed") book.replaceAll(news.items);
+      if (news.kind === "changed") book.update(news.puts, news.deletes);
+      const trouble = troubleOf(news, book);
+      say(trouble);
+      if (isForeign(book) !== known.foreign) foreign?.(isForeign(book) ? layoutProblem(book) : undefined);
+      known.foreign = isForeign(book);
+      // A layout we do not know may mean something else by the same words: what we knew before it stays.
+      const next = isForeign(book) ? lowered(picture) : pictureOf(book, trouble === undefined ? "complete" : "unknown", picture);
+      if (next !== picture) out.next(next);
+      picture = next;
+    });
+  });
+}
+
+/** Why nothing may be concluded from absence; undefined when all is well. */
+function troubleOf(news: WatchNews, book: EtcdBook): string | undefined {
+  if (news.kind === "lost") return explain(news.error);
+  if (!isForeign(book)) return undefined;
+  const { reason, cure } = layoutProblem(book);
+  return `Cannot read etcd: ${reason}. ${cure}`;
+}
+
+const layoutProblem = ({ schema }: EtcdBook): ForeignLayout => ({
+  reason: `its layout is version ${schema}, this operator knows version ${SCHEMA_VERSION}`, cure: "Upgrade flannel-np on this node",
+});
+
+const isForeign = ({ schema }: EtcdBook): boolean => schema === "unreadable" || (schema !== "absent" && schema > SCHEMA_VERSION);
+
+/** Says `synced` and `lost` once per change, not per retry. */
+function speaker(emit: Emit, book: EtcdBook): (trouble: string | undefined) => void {
+  let last: string | undefined = "not yet connected";
+  return (trouble) => {
+    if (trouble === last) return;
+    if (trouble === undefined) emit("source.synced", { source: "etcd", items: book.size });
+    else emit("source.lost", { source: "etcd", reason: trouble });
+    last = trouble;
+  };
+}
+
+const EMPTY_PICTURE: Views = {
+  networks: unknownView(), services: unknownView(), tasks: unknownView(), containers: unknownView(), endpoints: unknownView(),
+  pools: unknownView(), subnets: unknownView(), members: unknownView(), grants: unknownView(), nodes: unknownView(), node: unknownView(),
+};
+
+const low = <T>(view: View<T>): View<T> => (view.coverage === "unknown" ? view : unknownView(view.items));
+
+function lowered(views: Views): Views {
+  const { networks, services, tasks, containers, pools, subnets, members, grants, nodes } = views;
+  return merged(views, {
+    networks: low(networks), services: low(services), tasks: low(tasks), containers: low(containers), pools: low(pools),
+    subnets: low(subnets), members: low(members), grants: low(grants), nodes: low(nodes),
+  });
+}
+
+function pictureOf(book: EtcdBook, coverage: Coverage, before: Views): Views {
+  const view = <K extends RecordKind>(kind: K, old: View<RecordOf[K]>): View<RecordOf[K]> => {
+    const items = book.all(kind);
+    const sure: Coverage = coverage === "complete" && book.doubts(kind) ? "partial" : coverage;
+    return old.items === items && old.coverage === sure ? old : { coverage: sure, items };
+  };
+  return merged(before, {
+    networks: view("networks", before.networks), services: view("services", before.services), tasks: view("tasks", before.tasks),
+    containers: view("containers", before.containers), pools: view("pools", before.pools), subnets: view("subnets", before.subnets),
+    members: view("members", before.members), grants: view("grants", before.grants), nodes: view("nodes", before.nodes),
+  });
+}
+
+type Told = Pick<Views, "networks" | "services" | "tasks" | "containers" | "pools" | "subnets" | "members" | "grants" | "nodes">;
+
+/** The picture before where nothing is new, so that an echo of an uninteresting key wakes nobody. */
+function merged(before: Views, told: Told): Views {
+  const kinds = Object.keys(told) as (keyof Told)[];
+  return kinds.every((kind) => told[kind] === before[kind]) ? before : { ...before, ...told };
+}

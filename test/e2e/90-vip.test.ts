@@ -1,0 +1,125 @@
+/**
+ * One VIP per service and network, the one swarm shows, answered on every node and balanced over the tasks of all nodes.
+ *
+ * Must hold: container → VIP from every node reaches every task, evenly, TCP and UDP; host → VIP; a task reaches itself; the
+ * server sees the client's address; pingable; a service on two networks has two; what a service leaves
+ * behind, of a network, of its mode or of itself, is gone from every table.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { Lab } from "../../lab/lab.ts";
+import { makeNetwork, must, openedLab, pings, removeBox, removeNetwork, runBox, until, type Box } from "./bed.ts";
+import { inside } from "./reach.ts";
+import { removeService } from "./tasks.ts";
+import { clientIn, createService, floodFrom, mentions, spread, untilAnswering, untilForgotten, untilTasks, vipOf } from "./vip-bed.ts";
+
+const NET = "vip-a";
+const OTHER = "vip-b";
+let lab: Lab;
+let clients: readonly Box[];
+let names: readonly string[];
+let vip: string;
+
+beforeAll(async () => {
+  lab = await openedLab();
+  const manager = lab.node("node1");
+  await makeNetwork(manager, NET);
+  await makeNetwork(manager, OTHER);
+  clients = await Promise.all(lab.nodes.map((node) => runBox(node, NET, `vip-client-${node.name}`)));
+  await createService(manager, NET, "vip-web", "--replicas", "4");
+  names = await untilTasks(lab, "vip-web", 4);
+  vip = await vipOf(manager, "vip-web", NET);
+  for (const client of clients) await untilAnswering(inside(client), vip, names);
+}, 400_000);
+
+afterAll(async () => {
+  for (const service of ["vip-web", "vip-two"]) await removeService(lab, service);
+  for (const client of clients) await removeBox(client);
+  for (const network of [NET, OTHER]) await removeNetwork(lab.node("node1"), network);
+});
+
+describe("the VIP that swarm shows", () => {
+  it("runs its tasks on both nodes, so that balancing crosses them", async () => {
+    const perNode = await Promise.all(lab.nodes.map((node) => must(node, ["docker", "ps", "-q", "--filter", "label=com.docker.swarm.service.name=vip-web"])));
+    expect(perNode.every((ids) => ids !== "")).toBe(true);
+  });
+
+  it.each(["node1", "node2"])("shares connections of a container on %s evenly, TCP and UDP", async (name) => {
+    const [client] = clients.filter(({ node }) => node.name === name);
+    for (const kind of ["http", "tcp", "udp"] as const) {
+      const tally = await floodFrom(client as Box, kind, vip, 40);
+      expect([kind, tally.failed, spread(tally).names]).toEqual([kind, 0, names]);
+      expect(spread(tally).width).toBeLessThanOrEqual(2);
+    }
+  });
+
+  it.each(["node1", "node2"])("answers %s itself", async (name) => {
+    const text = await must(lab.node(name), ["sh", "-c", `for i in 1 2 3 4 5 6 7 8 9 10 11 12; do curl -sS -m 5 http://${vip}/ || exit 1; done`]);
+    expect([...new Set(text.split("\n").map((line) => line.split(" ")[0]))].sort()).toEqual(names);
+  });
+
+  it("answers pings on both nodes", async () => {
+    for (const client of clients) expect(await pings(client, vip)).toBe(true);
+  });
+
+  it("lets a task reach its own service, itself included", async () => {
+    for (const node of lab.nodes) {
+      const [id = ""] = (await must(node, ["docker", "ps", "-q", "--filter", "label=com.docker.swarm.service.name=vip-web"])).split("\n");
+      const tally = await floodFrom({ node, name: id }, "http", vip, 16);
+      expect([node.name, tally.failed, spread(tally).names]).toEqual([node.name, 0, names]);
+    }
+  });
+
+  it("hides no client: every server sees the container's own address", async () => {
+    for (const { node, name, address } of clients) {
+      const text = await must(node, ["docker", "exec", name, "sh", "-c", `for i in 1 2 3 4 5 6 7 8; do curl -sS -m 5 http://${vip}/; done; box udp-ask ${vip}:9000 x`]);
+      const lines = text.split("\n");
+      expect(lines).toHaveLength(9);
+      expect([...new Set(lines.map(clientIn))]).toEqual([address]);
+    }
+  });
+});
+
+describe("a service on two networks", () => {
+  let one: string;
+  let two: string;
+  const update = (...options: readonly string[]): Promise<string> =>
+    must(lab.node("node1"), ["docker", "service", "update", "--detach", "--no-resolve-image", ...options, "vip-two"]);
+  /** The VIP there answers from the first client, with the tasks there are by then. */
+  async function untilServed(network: string): Promise<string> {
+    const address = await vipOf(lab.node("node1"), "vip-two", network);
+    const [client] = clients as readonly [Box];
+    await until(`the tasks at ${address}`, async () => untilAnswering(inside(client), address, await untilTasks(lab, "vip-two", 2), "http", 3_000));
+    return address;
+  }
+
+  it("has a VIP on each, and each answers only on its own network", async () => {
+    const [client] = clients as readonly [Box];
+    await createService(lab.node("node1"), NET, "vip-two", "--network", OTHER, "--replicas", "2", "--stop-grace-period", "1s", "--update-parallelism", "0");
+    one = await untilServed(NET);
+    two = await vipOf(lab.node("node1"), "vip-two", OTHER);
+    expect(one).not.toBe(two);
+    expect((await floodFrom(client, "http", two, 3, { timeout: "1s" })).failed).toBe(3);
+    expect((await mentions(lab, two)).length).toBeGreaterThan(0);
+  });
+
+  it("leaves no trace of the VIP of a network it leaves, and keeps the other", async () => {
+    await update("--network-rm", OTHER);
+    await untilForgotten(lab, two);
+    expect(await untilServed(NET)).toBe(one);
+  });
+
+  it("leaves no trace of its VIP in mode dnsrr, and has one that answers when it comes back", async () => {
+    await update("--endpoint-mode", "dnsrr");
+    await untilForgotten(lab, one);
+    await update("--endpoint-mode", "vip", "--network-add", OTHER);
+    one = await untilServed(NET);
+    two = await vipOf(lab.node("node1"), "vip-two", OTHER);
+  });
+
+  it("leaves no trace when it is removed, and answers when it is made again under its name", async () => {
+    await removeService(lab, "vip-two");
+    for (const address of [one, two]) await untilForgotten(lab, address);
+    await createService(lab.node("node1"), NET, "vip-two", "--replicas", "2");
+    await untilServed(NET);
+  });
+});
