@@ -18,6 +18,7 @@ import { setAsideOf } from "../sinks/state-file.ts";
 import { readLease, readPool } from "../sources/claimed.ts";
 import { dockerSource } from "../sources/docker.ts";
 import type { WatchingClient } from "../sources/etcd-client.ts";
+import { guardLayout, type ForeignLayout } from "../sources/etcd-layout.ts";
 import { etcdSource } from "../sources/etcd.ts";
 import { keep, keepOthers, recall, recallOthers, type Kept } from "../sources/kept.ts";
 import { liveness } from "../sources/liveness.ts";
@@ -60,12 +61,15 @@ export interface Found {
 
 type Foundation = Pick<Base, "config" | "keys" | "emit" | "admission">;
 
-export function facts(base: Foundation, found: Found, outside: Outside): Facts {
-  const { keys, emit } = base;
-  const { etcd: client, state, others } = outside;
+export function facts(base: Foundation, found: Found, unguarded: Outside): Facts {
+  const { keys, emit, admission } = base;
+  const { client, settle } = guardLayout(unguarded.etcd, keys);
+  const outside = { ...unguarded, etcd: client };
+  const { state, others } = outside;
+  const layout = (problem: ForeignLayout | undefined): void => { settle(problem); admission.settle("etcd", problem); };
   const kept = recall(state.read(), keys, emit);
   const memory = new Memory(kept.views, Date.now);
-  const { views, snapshot$, standings, garbage } = snapshots(base, found, kept, memory, outside, recallOthers(others.read(), keys, emit));
+  const { views, snapshot$, standings, garbage } = snapshots(base, found, kept, memory, outside, recallOthers(others.read(), keys, emit), layout);
   snapshot$.pipe(map(standings), distinctUntilChanged(), throttleTime(OTHERS_MS, asyncScheduler, { leading: false, trailing: true }))
     .subscribe((now) => void others.write(keepOthers(now, keys)));
   const book: AddressBook = new AddressBook({
@@ -77,14 +81,15 @@ export function facts(base: Foundation, found: Found, outside: Outside): Facts {
 }
 
 function snapshots(
-  { keys, emit, admission }: Foundation, { underlay$, names$ }: Found, kept: Kept, memory: Memory, { docker, etcd, probe, hostname }: Outside, others: Standings,
+  { keys, emit }: Foundation, { underlay$, names$ }: Found, kept: Kept, memory: Memory, { docker, etcd, probe, hostname }: Outside, others: Standings,
+  foreign: (problem: ForeignLayout | undefined) => void,
 ): Pick<Facts, "views" | "snapshot$" | "standings" | "garbage"> {
   const views: Record<Authority, Views> = { docker: kept.views, etcd: kept.views, memory: kept.views };
   const noted = (from: Authority, views$: Observable<Views>): Observable<Views> =>
     views$.pipe(map((seen) => { views[from] = seen; return seen; }), share({ connector: () => new ReplaySubject(1) }));
   const docker$ = noted("docker", dockerSource({ api: docker, driverNames: () => names$.value, hostname, underlay$, emit }).views$);
   let garbage: ReadonlyMap<string, string> = new Map();
-  const etcd$ = etcdSource({ client: etcd, keys, emit, foreign: (found) => admission.settle("etcd", found), unreadable: (found) => { garbage = found; } }).views$;
+  const etcd$ = etcdSource({ client: etcd, keys, emit, foreign, unreadable: (found) => { garbage = found; } }).views$;
   const alive = liveness({ etcd$, docker$, probe, emit, kept: others });
   const sources = {
     docker: docker$,

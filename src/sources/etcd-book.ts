@@ -7,6 +7,7 @@
  */
 import type { Keys } from "../core/names.ts";
 import type { StoredItem } from "../core/store.ts";
+import type { Layout } from "./etcd-layout.ts";
 import { isForeign, placeOf, readRecord, type Decoded, type RecordKind, type RecordOf } from "./etcd-records.ts";
 
 interface Entry {
@@ -50,8 +51,7 @@ export class EtcdBook {
   /** Records of interest, readable or not. */
   get size(): number { return this.#entries.size; }
 
-  /** The layout's version; "unreadable" when the record is there and says nothing we understand. */
-  get schema(): number | "absent" | "unreadable" {
+  get schema(): Layout {
     const entry = this.#entries.get(this.#keys.schema);
     if (entry === undefined) return "absent";
     return entry.record?.kind === "schema" ? entry.record.value : "unreadable";

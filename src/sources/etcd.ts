@@ -10,10 +10,10 @@ import type { Emit } from "../core/events.ts";
 import type { Views } from "../core/model.ts";
 import type { Keys } from "../core/names.ts";
 import { unknownView, type Coverage, type View } from "../core/precedence.ts";
-import { SCHEMA_VERSION } from "../core/records.ts";
 import type { Source } from "../core/reconciler.ts";
 import { explain } from "../core/errors.ts";
 import { EtcdBook } from "./etcd-book.ts";
+import { foreignLayout, type ForeignLayout } from "./etcd-layout.ts";
 import type { RecordKind, RecordOf } from "./etcd-records.ts";
 import { watchPrefix, type WatchNews, type WatchPace, type WatchPort } from "./etcd-watch.ts";
 
@@ -22,13 +22,11 @@ export interface EtcdSourceOptions {
   readonly keys: Keys;
   readonly emit: Emit;
   readonly pace?: WatchPace;
-  /** Told whenever it changes: the data's layout is one that this operator must not touch (design §6); undefined when it may. */
+  /** Told once it is seen and whenever it changes: the layout is one that this operator must not touch; undefined when it may. */
   readonly foreign?: (problem: ForeignLayout | undefined) => void;
   /** Told once: keys nobody can read, with the reason; the map changes with what is there. */
   readonly unreadable?: (garbage: ReadonlyMap<string, string>) => void;
 }
-
-export interface ForeignLayout { readonly reason: string; readonly cure: string }
 
 export const etcdSource = (options: EtcdSourceOptions): Source =>
   ({ name: "etcd", views$: pictures(options).pipe(share({ connector: () => new ReplaySubject(1), resetOnRefCountZero: true })) });
@@ -37,19 +35,21 @@ function pictures({ client, keys, emit, pace, foreign, unreadable }: EtcdSourceO
   return new Observable((out) => {
     const book = new EtcdBook(keys, ({ key, reason }) => emit("source.garbage", { source: "etcd", key, reason }));
     const say = speaker(emit, book);
-    const known = { foreign: false };
+    let told: string | undefined;
     let picture = EMPTY_PICTURE;
     unreadable?.(book.garbage);
     out.next(picture);
     return watchPrefix(client, `${keys.prefix}/`, pace).subscribe((news) => {
       if (news.kind === "listed") book.replaceAll(news.items);
       if (news.kind === "changed") book.update(news.puts, news.deletes);
-      const trouble = troubleOf(news, book);
+      const problem = foreignLayout(book.schema);
+      const trouble = troubleOf(news, problem);
       say(trouble);
-      if (isForeign(book) !== known.foreign) foreign?.(isForeign(book) ? layoutProblem(book) : undefined);
-      known.foreign = isForeign(book);
+      const telling = problem?.reason ?? "";
+      if (news.kind !== "lost" && telling !== told) foreign?.(problem);
+      if (news.kind !== "lost") told = telling;
       // A layout we do not know may mean something else by the same words: what we knew before it stays.
-      const next = isForeign(book) ? lowered(picture) : pictureOf(book, trouble === undefined ? "complete" : "unknown", picture);
+      const next = problem === undefined ? pictureOf(book, trouble === undefined ? "complete" : "unknown", picture) : lowered(picture);
       if (next !== picture) out.next(next);
       picture = next;
     });
@@ -57,18 +57,10 @@ function pictures({ client, keys, emit, pace, foreign, unreadable }: EtcdSourceO
 }
 
 /** Why nothing may be concluded from absence; undefined when all is well. */
-function troubleOf(news: WatchNews, book: EtcdBook): string | undefined {
+function troubleOf(news: WatchNews, problem: ForeignLayout | undefined): string | undefined {
   if (news.kind === "lost") return explain(news.error);
-  if (!isForeign(book)) return undefined;
-  const { reason, cure } = layoutProblem(book);
-  return `Cannot read etcd: ${reason}. ${cure}`;
+  return problem === undefined ? undefined : `Cannot read etcd: ${problem.reason}. ${problem.cure}`;
 }
-
-const layoutProblem = ({ schema }: EtcdBook): ForeignLayout => ({
-  reason: `its layout is version ${schema}, this operator knows version ${SCHEMA_VERSION}`, cure: "Upgrade flannel-np on this node",
-});
-
-const isForeign = ({ schema }: EtcdBook): boolean => schema === "unreadable" || (schema !== "absent" && schema > SCHEMA_VERSION);
 
 /** Says `synced` and `lost` once per change, not per retry. */
 function speaker(emit: Emit, book: EtcdBook): (trouble: string | undefined) => void {

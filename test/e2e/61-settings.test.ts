@@ -91,6 +91,9 @@ describe("an etcd that is not the right one", () => {
 
   it("of a newer layout: listens, answers for itself, refuses the rest with the reason", async () => {
     await lab.etcd.ctl(["put", `${PREFIX}/schema`, JSON.stringify({ version: 99, owner: "newer" })]);
+    // Of the last life, whose etcd was another: much of it is out of date by now, and stays so. Only leased keys may end.
+    const lasting = async (): Promise<unknown> => [...await keysBelow(lab, PREFIX)].filter(([key]) => !key.startsWith(`${PREFIX}/nodes/`));
+    const keys = await lasting();
     const log = await dockerdLog(node);
     expect(await reconfigure(node, GOOD)).toBeLessThan(5_000);
     const reason = "its layout is version 99, this operator knows version 1";
@@ -98,11 +101,10 @@ describe("an etcd that is not the right one", () => {
     const text = await statusShows(node, 1, `etcd: ${reason}`, cure);
     const before = await life(node);
     await expectCapabilities();
-    const keys = await keysBelow(lab, PREFIX);
     await askForNetwork(node, "cfg-schema");
     await logShows(log, "Failed allocation for network", reason, cure);
     await eventTells(node, "network.refused", reason, cure);
-    expect([text.includes("NOT READY"), await keysBelow(lab, PREFIX), await life(node)]).toEqual([true, keys, before]);
+    expect([text.includes("NOT READY"), await lasting(), await life(node)]).toEqual([true, keys, before]);
     await removeNetwork(node, "cfg-schema");
     await lab.etcd.ctl(["del", `${PREFIX}/schema`]);
     await statusShows(node, 0, "ready");
