@@ -24,7 +24,8 @@ async function costOf(pid: number, other: number, work: () => Promise<unknown>):
   return { cpuMs: await cpuMilliseconds(pid) - cpu, otherMs: await cpuMilliseconds(other) - rival, processes: await processCounter(pid) - processes - 1, ms };
 }
 
-async function measure({ manager }: Bed, networks: number): Promise<readonly Figure[]> {
+/** Of the manager, while it keeps so many networks with a container each. */
+export async function costOfNothing({ manager }: Pick<Bed, "manager">, networks: number): Promise<readonly Figure[]> {
   const pid = await manager.pluginPid() ?? 0;
   // The networks of an earlier benchmark end with a delay.
   await until({ what: `see ${networks} flanneld`, timeoutMs: 120_000, cure: "look at './flannel-np lab logs NODE plugin'" }, async () =>
@@ -44,7 +45,8 @@ async function measure({ manager }: Bed, networks: number): Promise<readonly Fig
   ];
 }
 
-const named = (count: number): Record<string, Driver> => Object.fromEntries(Array.from({ length: count }, (_, index) => [`bench-idle-${index}`, "ours" as const]));
+/** Names for so many networks of ours. */
+export const named = (count: number): Record<string, Driver> => Object.fromEntries(Array.from({ length: count }, (_, index) => [`bench-idle-${index}`, "ours" as const]));
 
 export const idle: Benchmark = {
   name: "idle",
@@ -52,7 +54,7 @@ export const idle: Benchmark = {
   how: `CPU time of the plugin's process and of all it started (/proc/PID/stat) over ${IDLE_SECONDS} s without any event, then over ${PASSES} full passes asked for at the debug endpoint, ` +
     "the idle share taken off; dockerd's own time in the same span beside it. Processes are counted by the numbers the kernel gives them, threads included. One container per network and node.",
   async run(bed) {
-    const one = await withNetworks(bed, named(1), () => measure(bed, 1));
-    return [...one, ...await withNetworks(bed, named(10), () => measure(bed, 10))];
+    const one = await withNetworks(bed, named(1), () => costOfNothing(bed, 1));
+    return [...one, ...await withNetworks(bed, named(10), () => costOfNothing(bed, 10))];
   },
 };

@@ -19,13 +19,14 @@ import { driverCalls } from "./driver-calls.ts";
 import { firstPacketBench } from "./first-packet.ts";
 import { idle } from "./idle.ts";
 import { loadNow, machineFacts } from "./machine.ts";
+import { many } from "./many.ts";
 import { memory } from "./memory.ts";
 import type { Result } from "./report.ts";
 import { asJson, asPage, asTable, machineLine } from "./report.ts";
 import { throughput } from "./throughput.ts";
 import { vip } from "./vip/vip.ts";
 
-const ALL: readonly Benchmark[] = [idle, driverCalls, containerStart, firstPacketBench, throughput, dns, nameFollows, vip, memory];
+const ALL: readonly Benchmark[] = [idle, driverCalls, containerStart, firstPacketBench, throughput, dns, nameFollows, vip, memory, many];
 const PAGE = fileURLToPath(new URL("../docs/performance.md", import.meta.url));
 /** Room for containers that come faster than freed addresses have rested. */
 const SETTINGS = { LOG_LEVEL: "debug", DEFAULT_HOST_SUBNET_SIZE: "23", NETWORK_SUBNET_SIZE: "19" };

@@ -45,10 +45,10 @@ export function leasesByNetwork(snapshot: Snapshot): LeasesByNetwork {
   return grouped;
 }
 
-/** This node's lease in a network: found by PublicIP, as flannel does; else by the containers that live in it. */
+/** This node's lease in a network: found by PublicIP, as flannel does, so none while that address is a rival's; else by the containers that live in it. */
 export function ownLease(snapshot: Snapshot, pool: Pool, all: LeasesByNetwork = leasesByNetwork(snapshot)): SubnetLease | undefined {
   const mine = snapshot.node.underlay?.address;
-  if (mine === undefined) return undefined;
+  if (mine === undefined || rivalOf(snapshot) !== undefined) return undefined;
   const leases = all.get(pool.flannelId) ?? [];
   const [held] = leases
     .filter((lease) => lease.publicIp === mine && fitsPool(pool, lease.subnet))
@@ -112,11 +112,11 @@ export function mtuOf(pool: Pool, underlay: Underlay): number {
 
 /**
  * True when every source that could name another carried network has listed, and none of them forgot one that a container
- * here hangs on: an etcd that lost its data must not take the data plane along (design D15).
+ * here hangs on: an etcd that lost its data must not take the data plane along (design D15). Nor must another node's mistake.
  */
 export function carriedSettled(snapshot: Snapshot, carried: readonly CarriedNetwork[]): boolean {
   const { pools, subnets, endpoints, node } = snapshot;
-  if (!pools.settled || !subnets.settled || !endpoints.settled || node.underlay === undefined) return false;
+  if (!pools.settled || !subnets.settled || !endpoints.settled || node.underlay === undefined || rivalOf(snapshot) !== undefined) return false;
   const known = new Set(carried.map(({ network }) => network));
   return values(endpoints).every(({ network }) => known.has(network));
 }

@@ -6,6 +6,8 @@ import { endpoint, flannelId, lease, MY_IP, networkId, pool, publicIp, range, sn
 import { told, worlds } from "../plan/laws.ts";
 
 const NET: World = { pools: { items: [pool(1)] }, subnets: { items: [lease(1, 2), lease(1, 1)] } };
+/** Another node that said this node's address first. */
+const RIVAL: World = { nodes: { items: [{ id: "node-z" as never, hostname: "box-z", publicIp: MY_IP, role: "worker" }] } };
 const own = (world: World) => ownLease(snapshotOf({ ...NET, ...world }), pool(1))?.subnet;
 const carried = (world: World) => carriedNetworks(snapshotOf({ ...NET, ...world })).map(({ network }) => network);
 
@@ -16,6 +18,7 @@ describe("this node's lease", () => {
     ["is none of another network", { subnets: { items: [lease(2, 1)] } }, undefined],
     ["is none that does not fit the network", { subnets: { items: [lease(1, 1, { subnet: "10.1.0.0/24" as never })] } }, undefined],
     ["is none while the link is not known", { node: { underlay: undefined as never } }, undefined],
+    ["is none while another node has this address: it would be that node's", RIVAL, undefined],
     ["without a key: what containers live in", { subnets: { items: [lease(1, 2)] }, endpoints: { items: [endpoint(1, 2)] } }, subnetOf(1, 1)],
     ["without a key: not what another node holds", { subnets: { items: [lease(1, 1, { publicIp: publicIp(2) })] }, endpoints: { items: [endpoint(1, 2)] } }, undefined],
     ["without a key: no part of the service range", { subnets: { items: [] }, endpoints: { items: [endpoint(1, 2, { address: "10.1.0.9" as never })] } }, undefined],
@@ -51,6 +54,7 @@ describe("carried networks", () => {
     ["leases have not", { subnets: { items: [lease(1)], settled: false } }, false],
     ["Docker has not", { endpoints: { items: [], settled: false } }, false],
     ["the link is not known", { node: { underlay: undefined as never } }, false],
+    ["another node has this node's address", RIVAL, false],
     ["a container hangs on a network nobody else knows", { endpoints: { items: [endpoint(2, 2)] } }, false],
     ["every container's network is carried", { endpoints: { items: [endpoint(1, 2)] } }, true],
   ])("are settled when %s", (_name, world, expected) => {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { readFile, writeFile } from "node:fs/promises";
 import type { Lab } from "../../lab/lab.ts";
-import { debug, DRIVER, makeNetwork, must, pings, removeBox, removeNetwork, runBox, type Box, type Node } from "./bed.ts";
+import { debug, DRIVER, etcdKeys, makeNetwork, must, pings, removeBox, removeNetwork, runBox, until, type Box, type Node } from "./bed.ts";
 import { eventTells, labWithBuild, ownNode, reconfigure, status, statusShows } from "./refusal-bed.ts";
 import { untilNothingIsLeft } from "./traces.ts";
 
@@ -54,6 +54,25 @@ describe("bad truth", () => {
     await statusShows(node1, 0, "ready");
   }, LONG_MS);
 
+  it("readable records without owner: what Docker knows is written whole again, what it does not know goes; nothing else changes", async () => {
+    const { Id } = JSON.parse(await must(node1, ["docker", "network", "inspect", "-f", "{{json .}}", NETWORK])) as { readonly Id: string };
+    const key = `/flannel/docker/networks/${Id}`;
+    const whole = (await etcdKeys(lab)).get(key) ?? "";
+    const { owner, ...unowned } = JSON.parse(whole) as Record<string, unknown>;
+    expect(owner).toBe("swarm");
+    const stranger = { ...unowned, id: "strangestrangestrangestra", name: "nobodys" };
+    await lab.etcd.ctl(["put", `/flannel/docker/networks/${stranger.id}`, JSON.stringify(stranger)]);
+    await lab.etcd.ctl(["put", key, JSON.stringify(unowned)]);
+    // Nothing tells of a change in what Docker knows better; it would be seen within a minute.
+    expect((await debug(node1, "POST", "/reconcile?only=publish")).status).toBe(200);
+    await until("Docker's word to stand again, alone", async () => {
+      const keys = await etcdKeys(lab);
+      return keys.get(key) === whole && !keys.has(`/flannel/docker/networks/${stranger.id}`);
+    });
+    expect(await flows()).toBe(true);
+    await statusShows(node1, 0, "ready");
+  }, LONG_MS);
+
   it.each<readonly [string, string | Buffer, string]>([
     ["damaged", '{"version":1,"checksum":"00","state":{}}\n', "its checksum does not fit its content"],
     ["newer", '{"version":2,"checksum":"00","state":{}}\n', "its version is 2, this program reads 1"],
@@ -75,9 +94,14 @@ describe("bad truth", () => {
   }, LONG_MS);
 
   it("a second node with node1's underlay address is refused by name; node1 is not disturbed", async () => {
+    const carrying = async (node: Node): Promise<string> => must(node, ["sh", "-c", "pgrep -x flanneld; ip -br link show type vxlan; true"]);
+    const leases = async (): Promise<unknown> => [...await etcdKeys(lab)].filter(([key]) => key.includes("/subnets/"));
+    const before = [await carrying(node1), await leases()];
     const twin = await ownNode(lab, "twin", { alias: DRIVER, settings: {} });
     await reconfigure(twin, { DEFAULT_FLANNEL_OPTIONS: `-public-ip=${node1.address}` });
     await statusShows(twin, 1, "this node's underlay address", "node node1", node1.address, "-public-ip in DEFAULT_FLANNEL_OPTIONS");
+    // The node subnet of an address is the one whose lease names it: the twin must not take node1's for its own.
+    expect([await carrying(twin), await carrying(node1), await leases()]).toEqual(["", ...before]);
     expect((await status(node1)).exitCode).toBe(0);
     expect(await flows()).toBe(true);
   }, LONG_MS);
