@@ -9,8 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -69,22 +72,37 @@ func hold(args []string) error {
 	length := flags.Duration("for", 10*time.Second, "how long")
 	every := flags.Duration("every", 100*time.Millisecond, "pause between questions")
 	timeout := flags.Duration("timeout", 2*time.Second, "per answer")
+	from := flags.String("from", "", "local address (UDP)")
 	_ = flags.Parse(args)
-	conn, err := dial(flags.Arg(0), flags.Arg(1), "", *timeout)
+	conn, err := dial(flags.Arg(0), flags.Arg(1), *from, *timeout)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	tally := newTally()
-	for end := time.Now().Add(*length); time.Now().Before(end); time.Sleep(*every) {
+	return again(*length, *every, func() (string, error) { return ask(conn, "hold", *timeout) }, flags.Arg(0) == "tcp")
+}
+
+// again asks until the time is over or a SIGTERM comes, and then tells.
+func again(length, every time.Duration, question func() (string, error), endsWithError bool) error {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	tally, tick, over := newTally(), time.NewTicker(every), time.After(length)
+	defer tick.Stop()
+	for {
 		start := time.Now()
-		answer, err := ask(conn, "hold", *timeout)
+		answer, err := question()
 		tally.add(answer, err, time.Since(start))
-		if err != nil && flags.Arg(0) == "tcp" {
-			break
+		if err != nil && endsWithError {
+			return tally.print()
+		}
+		select {
+		case <-stop:
+			return tally.print()
+		case <-over:
+			return tally.print()
+		case <-tick.C:
 		}
 	}
-	return tally.print()
 }
 
 // once asks over a connection of its own.

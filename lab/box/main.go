@@ -16,8 +16,10 @@ const usage = `box serve [-http :80] [-tcp :9001] [-udp :9000] [-linger 0s] [-na
     UDP per datagram, TCP per line; on SIGTERM goes on for -linger
 box udp-ask   [-timeout 2s] [-from :PORT] HOST:PORT [TEXT]     one datagram, one answer
 box tcp-ask   [-timeout 2s] HOST:PORT [TEXT]                   one line, one answer
-box hold      [-for 10s] [-every 100ms] [-timeout 2s] tcp|udp HOST:PORT   one socket asks again and again
+box hold      [-for 10s] [-every 100ms] [-timeout 2s] [-from :PORT] tcp|udp HOST:PORT   one socket asks again and again; SIGTERM ends it early, as it does reuse
 box flood     [-count 100] [-workers 4] [-timeout 2s] http|tcp|udp HOST:PORT   a new connection per question
+box reuse     [-from :6000] [-for 10s] [-every 50ms] [-timeout 3s] [-close rst|server] HOST:PORT   new connections from one port; rst: TCP lines, server: HTTP
+box half      [-for 10m] [-timeout 10s] HOST:PORT     a line, no more from here (FIN), and after so long the server's answer must come (to "later DURATION")
 box resolve   [-timeout 5s] [-server 127.0.0.11:53] [-type A] NAME   asks until there is an answer
 box dns-bench [-count 500] [-for 0s] [-every 0s] [-timeout 2s] [-server 127.0.0.11:53] [-type A] NAME   sequential queries, times in µs
 box dns-serve [-listen 0.0.0.0:53] NAME=ADDRESS...   UDP and TCP; any other name is NXDOMAIN
@@ -26,7 +28,7 @@ box look      [-timeout 15s] NAME...   Go's own resolver
 
 func main() {
 	verbs := map[string]func([]string) error{
-		"serve": serve, "udp-ask": udpAsk, "tcp-ask": tcpAsk, "hold": hold, "flood": flood, "resolve": resolve, "dns-bench": dnsBench,
+		"serve": serve, "udp-ask": udpAsk, "tcp-ask": tcpAsk, "hold": hold, "flood": flood, "reuse": reuse, "half": half, "resolve": resolve, "dns-bench": dnsBench,
 		"dns-serve": dnsServe, "look": look,
 	}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
@@ -39,23 +41,27 @@ func main() {
 	}
 }
 
-// Tally is what flood, hold and dns-bench print: By counts answers by the first word of each, times are in µs.
+// Tally is what flood, hold, reuse and dns-bench print: By counts answers by the first word of each, times are in µs. FirstMs, LastMs:
+// when the first and last question that each answered were begun, FailMs: the last that nobody answered (ms of the epoch).
 type Tally struct {
-	Sent   int            `json:"sent"`
-	Failed int            `json:"failed"`
-	By     map[string]int `json:"by"`
-	Errors map[string]int `json:"errors"`
-	MinUs  int64          `json:"minUs"`
-	P50Us  int64          `json:"p50Us"`
-	P99Us  int64          `json:"p99Us"`
-	MaxUs  int64          `json:"maxUs"`
-	GapMs  int64          `json:"longestGapMs"`
-	times  []time.Duration
-	last   time.Time
+	Sent    int              `json:"sent"`
+	Failed  int              `json:"failed"`
+	By      map[string]int   `json:"by"`
+	Errors  map[string]int   `json:"errors"`
+	MinUs   int64            `json:"minUs"`
+	P50Us   int64            `json:"p50Us"`
+	P99Us   int64            `json:"p99Us"`
+	MaxUs   int64            `json:"maxUs"`
+	GapMs   int64            `json:"longestGapMs"`
+	FirstMs map[string]int64 `json:"firstMs"`
+	LastMs  map[string]int64 `json:"lastMs"`
+	FailMs  int64            `json:"lastFailMs"`
+	times   []time.Duration
+	last    time.Time
 }
 
 func newTally() *Tally {
-	return &Tally{By: map[string]int{}, Errors: map[string]int{}, last: time.Now()}
+	return &Tally{By: map[string]int{}, Errors: map[string]int{}, FirstMs: map[string]int64{}, LastMs: map[string]int64{}, last: time.Now()}
 }
 
 func (t *Tally) add(answer string, err error, took time.Duration) {
@@ -63,6 +69,7 @@ func (t *Tally) add(answer string, err error, took time.Duration) {
 	if err != nil {
 		t.Failed++
 		t.Errors[plain(err)]++
+		t.FailMs = time.Now().Add(-took).UnixMilli()
 		return
 	}
 	if gap := time.Since(t.last).Milliseconds(); gap > t.GapMs {
@@ -70,6 +77,11 @@ func (t *Tally) add(answer string, err error, took time.Duration) {
 	}
 	t.last = time.Now()
 	t.By[firstWord(answer)]++
+	begun := time.Now().Add(-took).UnixMilli()
+	if _, known := t.FirstMs[firstWord(answer)]; !known {
+		t.FirstMs[firstWord(answer)] = begun
+	}
+	t.LastMs[firstWord(answer)] = begun
 	t.times = append(t.times, took)
 }
 

@@ -86,6 +86,8 @@ func lines(address, name string) error {
 			defer conn.Close()
 			reader := bufio.NewScanner(conn)
 			for reader.Scan() {
+				wait, _ := time.ParseDuration(strings.TrimPrefix(reader.Text(), "later "))
+				time.Sleep(wait)
 				fmt.Fprintf(conn, "%s %s %s\n", name, conn.RemoteAddr(), reader.Text())
 			}
 		}()

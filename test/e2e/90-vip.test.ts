@@ -7,34 +7,30 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Lab } from "../../lab/lab.ts";
-import { makeNetwork, must, openedLab, pings, removeBox, removeNetwork, runBox, until, type Box } from "./bed.ts";
+import { makeNetwork, must, pings, removeNetwork, until, type Box } from "./bed.ts";
 import { inside } from "./reach.ts";
 import { removeService } from "./tasks.ts";
-import { clientIn, createService, floodFrom, mentions, spread, untilAnswering, untilForgotten, untilTasks, vipOf } from "./vip-bed.ts";
+import { clientIn, createService, floodFrom, mentions, spread, untilAnswering, untilForgotten, untilTasks, vipOf, VipStand } from "./vip-bed.ts";
 
 const NET = "vip-a";
 const OTHER = "vip-b";
+let stand: VipStand;
 let lab: Lab;
 let clients: readonly Box[];
 let names: readonly string[];
 let vip: string;
 
 beforeAll(async () => {
-  lab = await openedLab();
-  const manager = lab.node("node1");
-  await makeNetwork(manager, NET);
-  await makeNetwork(manager, OTHER);
-  clients = await Promise.all(lab.nodes.map((node) => runBox(node, NET, `vip-client-${node.name}`)));
-  await createService(manager, NET, "vip-web", "--replicas", "4");
-  names = await untilTasks(lab, "vip-web", 4);
-  vip = await vipOf(manager, "vip-web", NET);
-  for (const client of clients) await untilAnswering(inside(client), vip, names);
+  stand = await VipStand.open(NET);
+  ({ lab, clients } = stand);
+  await makeNetwork(lab.node("node1"), OTHER);
+  ({ vip, names } = await stand.serve("vip-web", 4));
 }, 400_000);
 
 afterAll(async () => {
-  for (const service of ["vip-web", "vip-two"]) await removeService(lab, service);
-  for (const client of clients) await removeBox(client);
-  for (const network of [NET, OTHER]) await removeNetwork(lab.node("node1"), network);
+  await removeService(lab, "vip-two");
+  await stand.close();
+  await removeNetwork(lab.node("node1"), OTHER);
 });
 
 describe("the VIP that swarm shows", () => {

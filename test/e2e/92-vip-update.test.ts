@@ -2,34 +2,28 @@
  * Tasks come and go behind a VIP, and nobody who asks it notices.
  *
  * Must hold: a rolling update (start-first) of ten replicas under short requests and long connections: no request fails, no
- * connection is reset while it may drain; a task killed hard gets no new connection once its death is known; a UDP sender with
- * a fixed port moves to living backends; starts and stops of other containers disturb nobody.
+ * connection is reset while it may drain; a task killed hard gets no new connection once its death is known; starts and stops of other containers disturb nobody.
  */
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Lab } from "../../lab/lab.ts";
-import { makeNetwork, must, openedLab, removeBox, removeNetwork, runBox, until, type Box } from "./bed.ts";
-import { inside, script } from "./reach.ts";
-import { removeService } from "./tasks.ts";
-import { createService, floodFrom, untilAnswering, untilForgotten, untilTasks, vipOf, type Tally } from "./vip-bed.ts";
+import { must, until, type Box } from "./bed.ts";
+import { script } from "./reach.ts";
+import { floodFrom, untilTasks, VipStand, type Tally } from "./vip-bed.ts";
 
 const NET = "roll";
 /** After SIGTERM it goes on for so long, as a server does that lets its clients finish. */
 const LINGERS = ["--stop-grace-period", "20s", "--entrypoint", "/bin/box serve -linger 9s"];
 const HELD_EACH = 25;
+let stand: VipStand;
 let lab: Lab;
 let clients: readonly Box[];
 
 beforeAll(async () => {
-  lab = await openedLab();
-  await makeNetwork(lab.node("node1"), NET);
-  clients = await Promise.all(lab.nodes.map((node) => runBox(node, NET, `roll-client-${node.name}`)));
+  stand = await VipStand.open(NET);
+  ({ lab, clients } = stand);
 }, 300_000);
 
-afterAll(async () => {
-  for (const service of ["roll-web", "roll-udp", "roll-kill"]) await removeService(lab, service);
-  for (const client of clients) await removeBox(client);
-  await removeNetwork(lab.node("node1"), NET);
-});
+afterAll(() => stand.close());
 
 /** Short requests from every client for as long as the work takes; every failure by its reason, and how many there were in all. */
 async function under(vip: string, work: () => Promise<void>): Promise<{ readonly sent: number; readonly errors: Readonly<Record<string, number>> }> {
@@ -50,23 +44,12 @@ async function held(client: Box, vip: string, count: number): Promise<readonly T
   return lines.map((line) => (JSON.parse(line) as Tally).errors);
 }
 
-const scale = (service: string, replicas: number): Promise<string> =>
-  must(lab.node("node1"), ["docker", "service", "scale", "--detach", `${service}=${replicas}`]);
-
-async function serving(name: string, replicas: number, ...options: readonly string[]): Promise<{ readonly vip: string; readonly names: readonly string[] }> {
-  await createService(lab.node("node1"), NET, name, "--replicas", String(replicas), ...options);
-  const names = await untilTasks(lab, name, replicas);
-  const vip = await vipOf(lab.node("node1"), name, NET);
-  for (const client of clients) await untilAnswering(inside(client), vip, names);
-  return { vip, names };
-}
-
 describe("ten replicas", () => {
   let vip: string;
 
   it("are replaced, new ones first, and no request fails", async () => {
     const manager = lab.node("node1");
-    const service = await serving("roll-web", 10, "--update-order", "start-first", "--update-parallelism", "5", "--update-monitor", "500ms", "--env", "ROUND=1", ...LINGERS);
+    const service = await stand.serve("roll-web", 10, "--update-order", "start-first", "--update-parallelism", "5", "--update-monitor", "500ms", "--env", "ROUND=1", ...LINGERS);
     vip = service.vip;
     const { sent, errors } = await under(vip, async () => {
       await must(manager, ["docker", "service", "update", "--detach", "--no-resolve-image", "--env-add", "ROUND=2", "roll-web"]);
@@ -76,7 +59,7 @@ describe("ten replicas", () => {
     expect(sent).toBeGreaterThan(500);
     const after = await untilTasks(lab, "roll-web", 10);
     expect(after.filter((name) => service.names.includes(name))).toEqual([]);
-    for (const client of clients) await untilAnswering(inside(client), vip, after);
+    await stand.answered({ vip, names: after });
   }, 400_000);
 
   it("keep their connections when swarm wants them gone, for as long as they go on", async () => {
@@ -86,12 +69,12 @@ describe("ten replicas", () => {
       return there.every((count) => Number(count) === HELD_EACH);
     });
     const { errors } = await under(vip, async () => {
-      await scale("roll-web", 2);
+      await stand.scale("roll-web", 2);
       for (const errorsOf of await Promise.all(connections)) expect(errorsOf).toEqual(Array(HELD_EACH).fill({}));
     });
     expect(errors).toEqual({});
     const names = await untilTasks(lab, "roll-web", 2);
-    for (const client of clients) await untilAnswering(inside(client), vip, names);
+    await stand.answered({ vip, names });
   }, 200_000);
 
   it("are asked without a failure while containers start and stop beside them", async () => {
@@ -106,28 +89,11 @@ describe("ten replicas", () => {
 
 describe("a task killed hard", () => {
   it("gets no connection once its death is known, on both nodes", async () => {
-    const { vip, names } = await serving("roll-kill", 4, "--restart-delay", "60s");
+    const { vip, names } = await stand.serve("roll-kill", 4, "--restart-delay", "60s");
     const node = lab.node("node2");
     const [id = ""] = (await must(node, ["docker", "ps", "-q", "--filter", "label=com.docker.swarm.service.name=roll-kill"])).split("\n");
     const name = await must(node, ["docker", "inspect", "-f", "{{.Config.Hostname}}", id]);
     await must(node, ["docker", "kill", "-s", "KILL", id]);
-    for (const client of clients) await untilAnswering(inside(client), vip, names.filter((other) => other !== name));
+    await stand.answered({ vip, names: names.filter((other) => other !== name) });
   }, 200_000);
-});
-
-describe("a UDP sender with a fixed port", () => {
-  it("reaches a living backend after each change, and no table keeps a dead one for it", async () => {
-    const { vip } = await serving("roll-udp", 2, "--stop-grace-period", "1s");
-    const [{ node, name }] = clients as readonly [Box];
-    const asks = async (): Promise<string> =>
-      (await must(node, ["docker", "exec", name, "box", "udp-ask", "-from", ":5353", "-timeout", "1s", `${vip}:9000`, "x"])).split(" ")[0] ?? "";
-    for (const replicas of [2, 0, 1, 3]) {
-      await scale("roll-udp", replicas);
-      const names = await untilTasks(lab, "roll-udp", replicas);
-      if (replicas === 0) await until("nobody to answer", () => asks().then(() => false, () => true));
-      else await until("a living task to answer", async () => names.includes(await asks().catch(() => "")));
-    }
-    await removeService(lab, "roll-udp");
-    await untilForgotten(lab, vip);
-  }, 300_000);
 });

@@ -6,33 +6,22 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Lab } from "../../lab/lab.ts";
-import { makeNetwork, must, openedLab, removeBox, removeNetwork, runBox, until, type Box } from "./bed.ts";
-import { inside } from "./reach.ts";
-import { removeService } from "./tasks.ts";
-import { createService, floodFrom, untilAnswering, untilTasks, vipOf, type Tally } from "./vip-bed.ts";
+import { must, until, type Box } from "./bed.ts";
+import { floodFrom, VipStand, type Tally } from "./vip-bed.ts";
 
-const NET = "deaths";
+let stand: VipStand;
 let lab: Lab;
 let clients: readonly Box[];
 let vip: string;
 let names: readonly string[];
 
 beforeAll(async () => {
-  lab = await openedLab();
-  const manager = lab.node("node1");
-  await makeNetwork(manager, NET);
-  clients = await Promise.all(lab.nodes.map((node) => runBox(node, NET, `deaths-client-${node.name}`)));
-  await createService(manager, NET, "deaths-web", "--replicas", "4");
-  names = await untilTasks(lab, "deaths-web", 4);
-  vip = await vipOf(manager, "deaths-web", NET);
-  for (const client of clients) await untilAnswering(inside(client), vip, names);
+  stand = await VipStand.open("deaths");
+  ({ lab, clients } = stand);
+  ({ vip, names } = await stand.serve("deaths-web", 4));
 }, 400_000);
 
-afterAll(async () => {
-  await removeService(lab, "deaths-web");
-  for (const client of clients) await removeBox(client);
-  await removeNetwork(lab.node("node1"), NET);
-});
+afterAll(() => stand.close());
 
 describe("the plugin, killed on both nodes", () => {
   it("breaks no connection and fails no new one", async () => {
@@ -54,7 +43,7 @@ describe("the plugin, killed on both nodes", () => {
 describe("a table of ours", () => {
   it.each(["nft delete table ip fnp-vips", "nft flush map ip fnp-vips vips", "iptables -F FNP-FORWARD; iptables -D FORWARD -j FNP-FORWARD"])("is there again after: %s", async (damage) => {
     for (const node of lab.nodes) await must(node, ["sh", "-c", damage]);
-    for (const client of clients) await untilAnswering(inside(client), vip, names);
+    await stand.answered({ vip, names });
   });
 });
 

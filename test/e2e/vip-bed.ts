@@ -5,15 +5,24 @@
  * Rule: the VIP is the one that `docker service inspect` shows; every answer names its server and the client's address.
  */
 import type { Lab } from "../../lab/lab.ts";
-import { DEADLINE_MS, must, until, type Box, type Node } from "./bed.ts";
+import { DEADLINE_MS, makeNetwork, must, openedLab, removeBox, removeNetwork, runBox, until, type Box, type Node } from "./bed.ts";
 import { inside, type Place } from "./reach.ts";
+import { removeService } from "./tasks.ts";
 
-/** What `box flood` and `box hold` tell. */
+/** What `box flood`, `box hold` and `box reuse` tell. */
 export interface Tally {
   readonly sent: number;
   readonly failed: number;
   readonly by: Readonly<Record<string, number>>;
   readonly errors: Readonly<Record<string, number>>;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly maxUs: number;
+  readonly longestGapMs: number;
+  /** When the first and the last question were begun that each answered, and the last that nobody did: ms of the epoch. */
+  readonly firstMs: Readonly<Record<string, number>>;
+  readonly lastMs: Readonly<Record<string, number>>;
+  readonly lastFailMs: number;
 }
 export type Kind = "http" | "tcp" | "udp";
 /** What lab/box listens on. */
@@ -32,6 +41,46 @@ export async function shownVip(manager: Node, service: string, network: string):
 
 export const vipOf = (manager: Node, service: string, network: string): Promise<string> =>
   until(`a VIP of ${service}`, () => shownVip(manager, service, network));
+
+export interface Served { readonly vip: string; readonly names: readonly string[] }
+
+/** A network with a client on every node, and services behind VIPs there; `close` takes away whatever was made. */
+export class VipStand {
+  readonly lab: Lab;
+  readonly network: string;
+  readonly clients: readonly Box[];
+  readonly #services: string[] = [];
+
+  constructor(lab: Lab, network: string, clients: readonly Box[]) { [this.lab, this.network, this.clients] = [lab, network, clients]; }
+
+  static async open(network: string): Promise<VipStand> {
+    const lab = await openedLab();
+    await makeNetwork(lab.node("node1"), network);
+    return new VipStand(lab, network, await Promise.all(lab.nodes.map((node) => runBox(node, network, `${network}-client-${node.name}`))));
+  }
+
+  /** Makes the service and waits until every client is answered by exactly its tasks. */
+  async serve(service: string, replicas: number, ...options: readonly string[]): Promise<Served> {
+    this.#services.push(service);
+    await createService(this.lab.node("node1"), this.network, service, "--replicas", String(replicas), ...options);
+    const names = await untilTasks(this.lab, service, replicas);
+    const vip = await vipOf(this.lab.node("node1"), service, this.network);
+    await this.answered({ vip, names });
+    return { vip, names };
+  }
+
+  async answered({ vip, names }: Served): Promise<void> { for (const client of this.clients) await untilAnswering(inside(client), vip, names); }
+
+  scale(service: string, replicas: number): Promise<string> {
+    return must(this.lab.node("node1"), ["docker", "service", "scale", "--detach", `${service}=${replicas}`]);
+  }
+
+  async close(): Promise<void> {
+    for (const service of this.#services) await removeService(this.lab, service);
+    for (const client of this.clients) await removeBox(client);
+    await removeNetwork(this.lab.node("node1"), this.network);
+  }
+}
 
 /** Many questions, each over a connection of its own, one at a time unless `workers` says otherwise. */
 export async function flood(from: Place, kind: Kind, address: string, count: number, { workers = 1, timeout = "3s" } = {}): Promise<Tally> {
