@@ -127,7 +127,9 @@ func once(kind, address string, timeout time.Duration) (string, error) {
 
 func flood(args []string) error {
 	flags := flag.NewFlagSet("flood", flag.ExitOnError)
-	count := flags.Int("count", 100, "questions in all")
+	count := flags.Int("count", 100, "questions in all; 0: until -for is over or a SIGTERM comes")
+	length := flags.Duration("for", 5*time.Minute, "no question is begun after so long")
+	rate := flags.Int("rate", 0, "questions begun per second; 0: as many as the workers can")
 	workers := flags.Int("workers", 4, "questions at once")
 	timeout := flags.Duration("timeout", 2*time.Second, "per question")
 	_ = flags.Parse(args)
@@ -146,10 +148,30 @@ func flood(args []string) error {
 			}
 		}()
 	}
-	for n := 0; n < *count; n++ {
-		work <- n
-	}
+	feed(work, *count, *length, *rate)
 	close(work)
 	done.Wait()
 	return tally.print()
+}
+
+// feed hands out questions until there are enough, the time is over or a SIGTERM comes.
+func feed(work chan<- int, count int, length time.Duration, rate int) {
+	stop, over := make(chan os.Signal, 1), time.After(length)
+	signal.Notify(stop, syscall.SIGTERM)
+	pace := func() {}
+	if rate > 0 {
+		ticker := time.NewTicker(time.Second / time.Duration(rate))
+		defer ticker.Stop()
+		pace = func() { <-ticker.C }
+	}
+	for n := 0; count == 0 || n < count; n++ {
+		select {
+		case <-stop:
+			return
+		case <-over:
+			return
+		case work <- n:
+		}
+		pace()
+	}
 }

@@ -17,7 +17,7 @@ const usage = `box serve [-http :80] [-tcp :9001] [-udp :9000] [-linger 0s] [-na
 box udp-ask   [-timeout 2s] [-from :PORT] HOST:PORT [TEXT]     one datagram, one answer
 box tcp-ask   [-timeout 2s] HOST:PORT [TEXT]                   one line, one answer
 box hold      [-for 10s] [-every 100ms] [-timeout 2s] [-from :PORT] tcp|udp HOST:PORT   one socket asks again and again; SIGTERM ends it early, as it does reuse
-box flood     [-count 100] [-workers 4] [-timeout 2s] http|tcp|udp HOST:PORT   a new connection per question
+box flood     [-count 100] [-for 5m] [-rate 0] [-workers 4] [-timeout 2s] http|tcp|udp HOST:PORT   a new connection per question; -count 0: until a SIGTERM
 box reuse     [-from :6000] [-for 10s] [-every 50ms] [-timeout 3s] [-close rst|server] HOST:PORT   new connections from one port; rst: TCP lines, server: HTTP
 box half      [-for 10m] [-timeout 10s] HOST:PORT     a line, no more from here (FIN), and after so long the server's answer must come (to "later DURATION")
 box resolve   [-timeout 5s] [-server 127.0.0.11:53] [-type A] NAME   asks until there is an answer

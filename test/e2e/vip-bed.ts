@@ -42,6 +42,8 @@ export async function shownVip(manager: Node, service: string, network: string):
 export const vipOf = (manager: Node, service: string, network: string): Promise<string> =>
   until(`a VIP of ${service}`, () => shownVip(manager, service, network));
 
+/** What became of short requests; every failure by its reason. */
+export interface Load { readonly sent: number; readonly perSecond: number; readonly p99Us: number; readonly errors: Readonly<Record<string, number>> }
 export interface Served { readonly vip: string; readonly names: readonly string[] }
 
 /** A network with a client on every node, and services behind VIPs there; `close` takes away whatever was made. */
@@ -75,6 +77,22 @@ export class VipStand {
     return must(this.lab.node("node1"), ["docker", "service", "scale", "--detach", `${service}=${replicas}`]);
   }
 
+  /** Short requests from every client, `rate` of them a second in all, for as long as the work takes. */
+  async under(vip: string, work: () => Promise<unknown>, rate = 100): Promise<Load> {
+    const args = ["flood", "-count", "0", "-for", "280s", "-rate", String(Math.ceil(rate / this.clients.length)), "-workers", "16", "-timeout", "3s", "http", `${vip}:80`];
+    const since = Date.now();
+    const ends = this.clients.map((client) => begin(client, args));
+    const [done] = await Promise.allSettled([work()]);
+    const tallies = (await Promise.all(ends.map((end) => end()))).flat();
+    if (done.status === "rejected") throw done.reason;
+    const sent = tallies.reduce((sum, tally) => sum + tally.sent, 0);
+    return {
+      sent, perSecond: Math.round(sent / ((Date.now() - since) / 1_000)), p99Us: Math.max(...tallies.map(({ p99Us }) => p99Us)),
+      errors: Object.assign({}, ...tallies.map(({ errors }) => errors)) as Load["errors"],
+    };
+  }
+
+  /** Takes away whatever was made. */
   async close(): Promise<void> {
     for (const service of this.#services) await removeService(this.lab, service);
     for (const client of this.clients) await removeBox(client);
@@ -96,6 +114,19 @@ export async function flood(from: Place, kind: Kind, address: string, count: num
 /** The same from a container. */
 export const floodFrom = (box: Pick<Box, "node" | "name">, kind: Kind, address: string, count: number, options: Parameters<typeof flood>[4] = {}): Promise<Tally> =>
   flood(inside(box), kind, address, count, options);
+
+/** Begins `box ARGS` in a client, `count` times over; the answer ends them and tells what each saw. */
+export function begin({ node, name }: Box, args: readonly string[], count = 1): () => Promise<readonly Tally[]> {
+  const line = `box ${args.join(" ")}`;
+  const told = node.exec(["docker", "exec", name, "sh", "-c", `for n in $(seq ${count}); do ${line} & done; wait`], { timeoutMs: 300_000 });
+  return async () => {
+    await node.exec(["pkill", "-TERM", "-x", "-f", line]);
+    const { stdout, stderr } = await told;
+    const tallies = stdout.split("\n").filter((one) => one !== "").map((one) => JSON.parse(one) as Tally);
+    if (tallies.length !== count) throw new Error(`${name}: ${tallies.length} of ${count} told what they saw by ${line}: ${stderr}`);
+    return tallies;
+  };
+}
 
 /** Resolves when exactly these answer, and nothing fails: what changes takes a moment to be everywhere. */
 export async function untilAnswering(from: Place, address: string, names: readonly string[], kind: Kind = "http", deadlineMs = 2 * DEADLINE_MS): Promise<Tally> {
