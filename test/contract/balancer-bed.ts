@@ -39,15 +39,27 @@ export interface BedOptions {
 }
 
 /** With servers of another make: for measuring. */
-export interface BenchWorld extends BalancerWorld { places(box: string, port: number): Promise<{ readonly client: string }> }
+export interface BenchWorld extends BalancerWorld {
+  places(box: string, port: number): Promise<{ readonly client: string }>;
+  /** As `interrupt`, but the write that is too many happens, and its process is killed before it tells. */
+  loseWord(writes: number): void;
+  /** Started by the balancer so far. */
+  processes(): number;
+}
 
 export async function balancerWorld({ engine, make = () => Namespace.make(), patience = 2, ownChains }: BedOptions): Promise<BenchWorld> {
   const host = await make();
   let left = Infinity;
-  const exec: Exec = (command, abort) => {
+  let happens = false;
+  let started = 0;
+  const exec: Exec = async (command, abort) => {
+    started += 1;
     if (WRITES.test([command.file, ...command.args].join(" "))) {
       left -= 1;
-      if (left < 0) throw new OperatorError("unavailable", `Cannot run ${command.file}: the process was killed`);
+      if (left < 0) {
+        if (happens) await host.exec(command, abort);
+        throw new OperatorError("unavailable", `Cannot run ${command.file}: the process was killed`);
+      }
     }
     return host.exec(command, abort);
   };
@@ -72,7 +84,9 @@ export async function balancerWorld({ engine, make = () => Namespace.make(), pat
     engine,
     sink: open(),
     reopen: () => { table.changed(); return open(); },
-    interrupt: (writes) => { left = writes ?? Infinity; },
+    interrupt: (writes) => { [left, happens] = [writes ?? Infinity, false]; },
+    loseWord: (writes) => { [left, happens] = [writes, true]; },
+    processes: () => started,
     damage: async (name) => {
       await DAMAGES[engine][name]?.(host);
       table.changed();

@@ -17,6 +17,8 @@ export const DAMAGES: Readonly<Record<BalancerEngine, Readonly<Record<string, De
   nftables: {
     "the table is gone": nft(`delete table ip ${VIP_TABLE}`),
     "nothing leads to the service": nft(`delete element ip ${VIP_TABLE} vips { 10.1.0.5 }`),
+    "nothing leads to any service": nft(`flush map ip ${VIP_TABLE} vips`),
+    "all slots are empty": nft(`flush map ip ${VIP_TABLE} slots`),
     "a slot is empty": nft(`delete element ip ${VIP_TABLE} slots { 10.1.0.5 . 0 }`),
     "a slot leads elsewhere": nft(`delete element ip ${VIP_TABLE} slots { 10.1.0.5 . 0 }\nadd element ip ${VIP_TABLE} slots { 10.1.0.5 . 0 : 10.1.1.77 }`),
     "a slot more": nft(`add element ip ${VIP_TABLE} slots { 10.1.0.5 . 7 : 10.1.1.77 }`),
