@@ -102,12 +102,14 @@ export async function debug(node: Node, method: "GET" | "POST", path: string): P
  * gets them at its first carrier), the random names of Docker's own veths and what is kept per such link. Engine 20.10 places
  * its jump to DOCKER-USER anew at each network (check, delete, insert, without a lock), so that two networks at once leave two of
  * them: seen on a node without our plugin, eight overlay networks joined at once. Of the jumps in one table the first counts.
+ * The legacy flavour makes its tables when somebody only looks, and keeps them: empty ones do not count.
  */
 export async function kernelDump(node: Node): Promise<string> {
   const script = [
     "ip -br link | awk '{print $1}' | sed 's/@.*//' | sort", "ip -o addr | awk '{print $2,$4}' | grep -v fe80: | sort",
     "ip route show table all | grep -vE 'fe80:|ff00:' | sed 's/ *$//' | sort", "ip rule; ip -6 rule",
-    ...["nft", "legacy"].flatMap((flavour) => ["", "6"].map((family) => `ip${family}tables-${flavour}-save 2>/dev/null | grep -v '^#' | sed 's/\\[[0-9:]*\\]//'`)),
+    ...["", "6"].map((family) => `ip${family}tables-nft-save 2>/dev/null | grep -v '^#' | sed 's/\\[[0-9:]*\\]//'`),
+    ...["", "6"].map((family) => `ip${family}tables-legacy-save 2>/dev/null | grep -E '^(-A|:[^ ]+ (-|DROP))' | sed 's/\\[[0-9:]*\\]//'`),
     "nft -s list tables", "nft list tables | grep -v fnp | while read -r _ family table; do nft -s list table $family $table; done", "ipset save 2>/dev/null || true",
     "sysctl -a 2>/dev/null | grep ^net. | grep -vE 'nf_conntrack_count|[.](conf|neigh)[.](veth|fnp|flannel)' | sort",
   ].join("; echo ---; ");
