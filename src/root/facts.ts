@@ -5,10 +5,12 @@
  * Rule: the first snapshot exists before anything listens; addresses are noted before they are answered.
  */
 import {
-  asapScheduler, asyncScheduler, BehaviorSubject, combineLatest, distinctUntilChanged, interval, map, observeOn, ReplaySubject, share, startWith, throttleTime, type Observable,
+  asapScheduler, asyncScheduler, BehaviorSubject, combineLatest, distinctUntilChanged, firstValueFrom, interval, map, observeOn, of, ReplaySubject, share, startWith,
+  throttleTime, timeout, type Observable,
 } from "rxjs";
 import { AddressBook } from "../core/address-book.ts";
 import type { Standings } from "../core/liveness.ts";
+import type { Cidr } from "../core/ids.ts";
 import type { Snapshot, Underlay, Views } from "../core/model.ts";
 import type { Problem } from "../core/state-answer.ts";
 import { unknownView, type Authority } from "../core/precedence.ts";
@@ -16,10 +18,10 @@ import { snapshotOf, snapshots$ } from "../core/snapshot.ts";
 import { EtcdClaims } from "../sinks/claims.ts";
 import { setAsideOf } from "../sinks/state-file.ts";
 import { readLease, readPool } from "../sources/claimed.ts";
-import { dockerSource } from "../sources/docker.ts";
+import { dockerSource, type DockerSourceOptions } from "../sources/docker.ts";
 import type { WatchingClient } from "../sources/etcd-client.ts";
-import { guardLayout, type ForeignLayout } from "../sources/etcd-layout.ts";
-import { etcdSource } from "../sources/etcd.ts";
+import { guardLayout } from "../sources/etcd-layout.ts";
+import { etcdSource, type EtcdSourceOptions } from "../sources/etcd.ts";
 import { keep, keepOthers, recall, recallOthers, type Kept } from "../sources/kept.ts";
 import { liveness } from "../sources/liveness.ts";
 import { Memory, NOTHING } from "../sources/memory.ts";
@@ -32,6 +34,8 @@ const TICK_MS = 5_000;
 const KEEP_MS = 1_000;
 /** What is known of the other nodes; theirs to tell again when etcd answers. */
 const OTHERS_MS = 5_000;
+/** A network that is made before Docker's first listing waits this long for it. */
+const LISTING_MS = 3_000;
 
 export interface Facts {
   readonly client: WatchingClient;
@@ -64,12 +68,13 @@ type Foundation = Pick<Base, "config" | "keys" | "emit" | "admission">;
 export function facts(base: Foundation, found: Found, unguarded: Outside): Facts {
   const { keys, emit, admission } = base;
   const { client, settle } = guardLayout(unguarded.etcd, keys);
-  const outside = { ...unguarded, etcd: client };
+  const strangers$ = new ReplaySubject<readonly Cidr[]>(1);
+  const outside = { ...unguarded, etcd: client, routes: withNetworks(unguarded.routes, strangers$) };
   const { state, others } = outside;
-  const layout = (problem: ForeignLayout | undefined): void => { settle(problem); admission.settle("etcd", problem); };
+  const tell: Tell = { foreign: (problem) => { settle(problem); admission.settle("etcd", problem); }, strangers: (ranges) => { strangers$.next(ranges); } };
   const kept = recall(state.read(), keys, emit);
   const memory = new Memory(kept.views, Date.now);
-  const { views, snapshot$, standings, garbage } = snapshots(base, found, kept, memory, outside, recallOthers(others.read(), keys, emit), layout);
+  const { views, snapshot$, standings, garbage } = snapshots(base, found, kept, memory, outside, recallOthers(others.read(), keys, emit), tell);
   snapshot$.pipe(map(standings), distinctUntilChanged(), throttleTime(OTHERS_MS, asyncScheduler, { leading: false, trailing: true }))
     .subscribe((now) => void others.write(keepOthers(now, keys)));
   const book: AddressBook = new AddressBook({
@@ -80,14 +85,21 @@ export function facts(base: Foundation, found: Found, unguarded: Outside): Facts
   return { client, memory, views, snapshot$, standings, garbage, book, save: () => state.write(content()) };
 }
 
+/** What sources notice beside their views. */
+type Tell = Required<Pick<EtcdSourceOptions, "foreign"> & Pick<DockerSourceOptions, "strangers">>;
+
+/** A container on two networks of one range, as a published task is on swarm's ingress, reaches only one of them. */
+const withNetworks = (routes: Outside["routes"], strangers$: Observable<readonly Cidr[]>): Outside["routes"] => async () =>
+  [...await routes(), ...await firstValueFrom(strangers$.pipe(timeout({ first: LISTING_MS, with: () => of([]) })))];
+
 function snapshots(
   { keys, emit }: Foundation, { underlay$, names$ }: Found, kept: Kept, memory: Memory, { docker, etcd, probe, hostname }: Outside, others: Standings,
-  foreign: (problem: ForeignLayout | undefined) => void,
+  { foreign, strangers }: Tell,
 ): Pick<Facts, "views" | "snapshot$" | "standings" | "garbage"> {
   const views: Record<Authority, Views> = { docker: kept.views, etcd: kept.views, memory: kept.views };
   const noted = (from: Authority, views$: Observable<Views>): Observable<Views> =>
     views$.pipe(map((seen) => { views[from] = seen; return seen; }), share({ connector: () => new ReplaySubject(1) }));
-  const docker$ = noted("docker", dockerSource({ api: docker, driverNames: () => names$.value, hostname, underlay$, emit }).views$);
+  const docker$ = noted("docker", dockerSource({ api: docker, driverNames: () => names$.value, hostname, underlay$, emit, strangers }).views$);
   let garbage: ReadonlyMap<string, string> = new Map();
   const etcd$ = etcdSource({ client: etcd, keys, emit, foreign, unreadable: (found) => { garbage = found; } }).views$;
   const alive = liveness({ etcd$, docker$, probe, emit, kept: others });

@@ -25,7 +25,7 @@ export interface ClaimOptions {
   readonly hostLength: number;
   readonly serviceAddresses: number;
   readonly vniStart: number;
-  /** Ranges that nodes route elsewhere; a network over them would cut those off. */
+  /** Ranges that nodes route elsewhere, or that Docker's other networks have; a network over them would cut those off. */
   readonly routes: () => Promise<readonly Cidr[]>;
   readonly decodePool: (key: string, value: string) => Pool | undefined;
   readonly decodeLease: (key: string, value: string) => SubnetLease | undefined;
@@ -108,7 +108,7 @@ export class EtcdClaims implements Claims {
     const routes = await this.#o.routes();
     const free = freePool(ranges, networkLength, [...taken, ...routes]);
     if (free !== undefined) return free;
-    throw new OperatorError("exhausted", `Cannot find a free /${networkLength}: ${taken.length} networks and ${routes.length} routes of nodes fill ${ranges.join(", ")}`, {
+    throw new OperatorError("exhausted", `Cannot find a free /${networkLength}: ${taken.length} networks and ${routes.length} other ranges of this node fill ${ranges.join(", ")}`, {
       cure: "Add ranges to AVAILABLE_SUBNETS, or remove networks",
     });
   }

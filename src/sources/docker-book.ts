@@ -8,7 +8,7 @@
 import { constants } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import type { Container, Endpoint, Member, Network, NodeFacts, Service, Task, Underlay, Views } from "../core/model.ts";
-import type { ContainerId, NetworkId, NodeId } from "../core/ids.ts";
+import type { Cidr, ContainerId, NetworkId, NodeId } from "../core/ids.ts";
 import { unknownView, type Coverage, type View } from "../core/precedence.ts";
 import type { ContainerSummary, DockerContainer, SwarmStanding, DockerNetwork, DockerTask } from "./docker-decode.ts";
 
@@ -104,6 +104,12 @@ export class DockerBook {
     const fresh = strangers !== "" && strangers !== this.#looked;
     this.#looked = strangers;
     return fresh;
+  }
+
+  /** Of networks of other drivers. */
+  strangersRanges(): readonly Cidr[] {
+    const { matches } = this.match;
+    return [...this.networks?.values() ?? []].filter(({ driver }) => !matches(driver)).map(({ record }) => record.cidr);
   }
 
   views(): Views {

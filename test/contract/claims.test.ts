@@ -51,7 +51,7 @@ describe("pools", () => {
     expect(pools.flatMap((a, n) => pools.slice(n + 1).filter((b) => overlaps(a.cidr, b.cidr)))).toEqual([]);
     expect((await stored(keys.pools)).sort()).toEqual(pools.map((one) => keys.pool(one.cidr)).sort());
     expect(said.named("pool.claimed")).toHaveLength(CLAIMERS);
-    await expect(claimer().claimPool(ask)).rejects.toMatchObject({ code: "exhausted", message: "Cannot find a free /20: 16 networks and 0 routes of nodes fill 10.1.0.0/16", cure: expect.stringContaining("AVAILABLE_SUBNETS") });
+    await expect(claimer().claimPool(ask)).rejects.toMatchObject({ code: "exhausted", message: "Cannot find a free /20: 16 networks and 0 other ranges of this node fill 10.1.0.0/16", cure: expect.stringContaining("AVAILABLE_SUBNETS") });
   });
 
   test("are divided as configured, or as the network's own options say", async () => {

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Lab } from "../../lab/lab.ts";
+import { overlaps, type Cidr } from "../../src/core/ids.ts";
 import { addressOf, etcdKeys, makeNetwork, must, openedLab, removeBox, removeNetwork, runBox, type Box } from "./bed.ts";
 import { both, inside, rangeOf, reached } from "./reach.ts";
 import { removeService, runGlobalService } from "./tasks.ts";
@@ -29,6 +30,15 @@ afterAll(async () => {
   await removeService(lab, "replicas");
   await Promise.all([...boxes.map(removeBox), removeBox({ node: lab.node("node1"), name: "three" })]);
   for (const network of ["named", "placed", "plain"]) await removeNetwork(lab.node("node1"), network);
+});
+
+it("a range the plugin picks is none that another network of Docker's has, swarm's ingress first of all", async () => {
+  const node = lab.node("node1");
+  const ranges = (await must(node, ["sh", "-c", "docker network ls -q --no-trunc | xargs docker network inspect -f '{{.Name}} {{range .IPAM.Config}}{{.Subnet}}{{end}}'"])).split("\n").map((line) => line.split(" "));
+  const picked = ranges.find(([name]) => name === "named")?.[1] as Cidr;
+  const others = ranges.flatMap(([name = "", range = ""]) => (name === "named" || range === "" ? [] : [[name, range as Cidr] as const]));
+  expect(others.map(([name]) => name)).toEqual(expect.arrayContaining(["ingress", "plain"]));
+  expect(others.filter(([, range]) => overlaps(range, picked))).toEqual([]);
 });
 
 describe("a network with a flannel-id of the user's own", () => {

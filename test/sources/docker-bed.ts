@@ -86,6 +86,7 @@ export class Bed {
   readonly engine = new Engine();
   readonly seen: Views[] = [];
   readonly said: [EventName, unknown][] = [];
+  strangers: readonly Cidr[] | undefined;
   readonly underlay$ = new BehaviorSubject<Underlay | undefined>(undefined);
   names: readonly string[] | undefined = ["flannel-np:latest"];
   #subscription: Subscription | undefined;
@@ -95,6 +96,7 @@ export class Bed {
   get source() {
     return dockerSource({
       api: this.engine, driverNames: () => this.names, hostname: "h1", underlay$: this.underlay$, emit: (event, fields) => { this.said.push([event, fields]); },
+      strangers: (ranges) => { this.strangers = ranges; },
     });
   }
   start(): void { this.#subscription = this.source.views$.subscribe((views) => this.seen.push(views)); }

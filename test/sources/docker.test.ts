@@ -86,6 +86,17 @@ describe("a manager", () => {
     expect(bed.coverage()).toBe(all("complete"));
   });
 
+  test("tells the ranges of other drivers' networks, ours apart", async () => {
+    bed.start();
+    expect(bed.strangers).toBeUndefined();
+    await pass(100);
+    expect(bed.strangers).toEqual(["10.1.0.0/16"]);
+    bed.engine.nets = bed.engine.nets.filter(({ driver }) => driver !== "bridge");
+    bed.engine.tell("network", "destroy", "bridge", { name: "bridge", type: "bridge" });
+    await pass(31_000);
+    expect(bed.strangers).toEqual([]);
+  });
+
   test("a network list without a leader behind it is not believed", async () => {
     bed.start();
     await pass(100);
