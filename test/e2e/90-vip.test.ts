@@ -7,7 +7,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Lab } from "../../lab/lab.ts";
 import { must, pings, type Box } from "./bed.ts";
-import { inside } from "./reach.ts";
 import { clientIn, floodFrom, spread, VipStand } from "./vip-bed.ts";
 
 const NET = "vip-a";
