@@ -27,8 +27,8 @@ const jestArgs = (project: string, inBand: boolean): string[] => [
   "--selectProjects", project, ...(inBand ? ["--runInBand"] : []),
 ];
 const bin = (name: string): string => join("node_modules", ".bin", name);
-/** What is worth minutes of emulation: packets between kernels of their own, and what only a machine can do. */
-const ON_MACHINES = "test/e2e/(10|96)-";
+/** What is worth minutes of emulation: packets between kernels of their own, VIPs by IPVS, and what only a machine can do. */
+const ON_MACHINES = "test/e2e/(10|90|96)-";
 const STAGES: readonly Stage[] = [
   { name: "lint", says: "eslint, house rules in syntax", file: bin("eslint"), args: ["."], jest: false },
   { name: "types", says: "TypeScript, strict", file: bin("tsc"), args: ["-p", "tsconfig.json"], jest: false },

@@ -11,7 +11,7 @@ import { markConflict } from "../core/marks.ts";
 import type { BalancerChoice, VipAnswer } from "../core/state-answer.ts";
 import { balancerWith } from "../reconcilers/index.ts";
 import { vipReport } from "../reconcilers/vip-report.ts";
-import { chooseEngine, countFlows, ipvsBalancer, nftBalancer, withIpvsSettings, type EngineChoice, type FormerValues } from "../sinks/balancer.ts";
+import { chooseEngine, countFlows, ipvsBalancer, nftBalancer, withIpvsSettings, withoutIpvs, type EngineChoice, type FormerValues } from "../sinks/balancer.ts";
 import { runCommand } from "../sinks/exec.ts";
 import type { Sysctls } from "../sinks/sysctls.ts";
 import { vipFrame, vipTable, type FrameOf, type VipTable } from "../sinks/vip-table.ts";
@@ -47,9 +47,11 @@ export function balancing({ config }: Base, { engine, off }: Choice, sysctls: Sy
   const of: FrameOf = engine === "ipvs" ? { engine, marks: config.marks } : { engine };
   const now = (): number => performance.now();
   const frame = vipFrame(table, of);
-  const settled = engine === "ipvs" ? withIpvsSettings(frame, { exec: runCommand, sysctls, former, kernel: release() }) : frame;
+  const services = (): Promise<string> => readFile("/proc/net/ip_vs", "utf8");
+  const settings = { exec: runCommand, sysctls, former, marks: config.marks };
+  const settled = engine === "ipvs" ? withIpvsSettings(frame, { ...settings, kernel: release() }) : withoutIpvs(frame, { ...settings, services });
   const sink = engine === "ipvs"
-    ? ipvsBalancer({ table, exec: runCommand, marks: config.marks, services: () => readFile("/proc/net/ip_vs", "utf8"), now })
+    ? ipvsBalancer({ table, exec: runCommand, marks: config.marks, services, now })
     : nftBalancer({ table, exec: runCommand, now });
   return { engine, off, table, vips: settled, services: sink };
 }

@@ -10,7 +10,7 @@ import type { Cidr, Ipv4, Vni } from "../../src/core/ids.ts";
 import { OperatorError } from "../../src/core/errors.ts";
 import { vethPrefix } from "../../src/core/names.ts";
 import type { BalancerEngine } from "../../src/core/service-labels.ts";
-import { ipvsBalancer, nftBalancer, withIpvsSettings } from "../../src/sinks/balancer.ts";
+import { ipvsBalancer, nftBalancer, withIpvsSettings, withoutIpvs } from "../../src/sinks/balancer.ts";
 import type { Exec } from "../../src/sinks/exec.ts";
 import { vipFrame, vipKey, vipTable, type FrameOf, type VipEntry } from "../../src/sinks/vip-table.ts";
 import { DAMAGES, FOREIGN } from "./balancer-damage.ts";
@@ -34,6 +34,8 @@ export interface BedOptions {
   readonly make?: () => Promise<Namespace>;
   /** Seconds until an unanswered question counts as lost. */
   readonly patience?: number;
+  /** Former values of IPVS's settings, as a process before this one noted them. */
+  readonly former?: { value: Readonly<Record<string, string>> };
   /** nftables: services beyond so many share chains. */
   readonly ownChains?: number;
 }
@@ -47,7 +49,7 @@ export interface BenchWorld extends BalancerWorld {
   processes(): number;
 }
 
-export async function balancerWorld({ engine, make = () => Namespace.make(), patience = 2, ownChains }: BedOptions): Promise<BenchWorld> {
+export async function balancerWorld({ engine, make = () => Namespace.make(), patience = 2, ownChains, former = { value: {} } }: BedOptions): Promise<BenchWorld> {
   const host = await make();
   let left = Infinity;
   let happens = false;
@@ -67,11 +69,11 @@ export async function balancerWorld({ engine, make = () => Namespace.make(), pat
   const now = (): number => performance.now();
   const table = vipTable(exec, now);
   const open = (): BalancerWorld["sink"] => (engine === "ipvs"
-    ? ipvsBalancer({ table, exec, marks: MARKS, services: () => host.must("cat", ["/proc/net/ip_vs"]), now })
+    ? ipvsBalancer({ table, exec, marks: MARKS, services, now })
     : nftBalancer({ table, exec, now, ...(ownChains === undefined ? {} : { ownChains }) }));
-  const former = { value: {} as Readonly<Record<string, string>> };
-  const settings = { exec, sysctls: host.sysctls, former: { read: () => former.value, write: (values: typeof former.value) => { former.value = values; } }, kernel: "6.1.0" };
-  const frame = engine === "ipvs" ? withIpvsSettings(vipFrame(table, of), settings) : vipFrame(table, of);
+  const services = (): Promise<string> => host.must("cat", ["/proc/net/ip_vs"]);
+  const settings = { exec, sysctls: host.sysctls, former: { read: () => former.value, write: (values: typeof former.value) => { former.value = values; } }, marks: MARKS, kernel: "6.1.0", services };
+  const frame = engine === "ipvs" ? withIpvsSettings(vipFrame(table, of), settings) : withoutIpvs(vipFrame(table, of), settings);
   const entries: VipEntry[] = [
     { kind: "frame" }, { kind: "network", network: { vni: VNI, range: "10.1.0.0/24" as Cidr, vethPrefix: vethPrefix(VNI) } },
     ...Object.values(CONTAINERS).map((address): VipEntry => ({ kind: "loop", address: address as Ipv4, gateway: GATEWAY })),

@@ -41,6 +41,7 @@ export const DAMAGES: Readonly<Record<BalancerEngine, Readonly<Record<string, De
     "another scheduler": ipvs((mark) => `-E -f ${mark} -s wlc`),
     "a service of a mark of ours that no VIP leads to": ipvs(() => "-A -f 30001 -s rr"),
     "nothing leads to the service": nft(`delete element ip ${VIP_TABLE} vips { 10.1.0.5 }\ndelete element ip ${VIP_TABLE} datagrams { 10.1.0.5 }`),
+    "it is closed, and has servers": nft(`add element ip ${VIP_TABLE} closed { 10.1.0.5 }`),
     "its mark is none of ours": nft(`delete element ip ${VIP_TABLE} vips { 10.1.0.5 }\nadd element ip ${VIP_TABLE} vips { 10.1.0.5 : 7 }`),
     "the table is gone": nft(`delete table ip ${VIP_TABLE}`),
   },

@@ -8,14 +8,14 @@ const KINDS = ["tcp", "udp"] as const;
 const NOBODY = "10.1.0.99";
 const GATEWAY = "10.1.1.1";
 
-async function one(packets: Packets, from: Place, kind: Kind, count: number, port?: string): Promise<Asked> {
+export async function one(packets: Packets, from: Place, kind: Kind, count: number, port?: string): Promise<Asked> {
   const [tally] = await packets.ask(from, kind, [VIP], count, port);
   if (tally === undefined) throw new Error("no tally");
   return tally;
 }
 
 /** Round robin within one; nothing lost. */
-function expectEven({ by, refused, silent }: Asked, count: number): void {
+export function expectEven({ by, refused, silent }: Asked, count: number): void {
   expect({ names: Object.keys(by).sort(), refused, silent }).toEqual({ names: ["b1", "b2"], refused: 0, silent: 0 });
   expect(Math.abs((by["b1"] ?? 0) - count / 2)).toBeLessThanOrEqual(1);
 }
@@ -85,6 +85,15 @@ export const PACKETS: Cases<BalancerWorld> = {
     await put(world, server(VIP, B2));
     await update(world, server(VIP, B1, 0));
     expect((await one(packets, "client", "tcp", 10)).by).toEqual({ b2: 10 });
+    for (let n = 0; n < 3; n += 1) expect(await held.next()).toBe("b1");
+  },
+  "weight 0 of the last server: an open connection lives on, new ones are refused": async (world) => {
+    const packets = await world.packets();
+    await put(world, service(VIP), server(VIP, B1));
+    const held = await packets.hold("client", "tcp", VIP);
+    await until(held, "b1");
+    await update(world, server(VIP, B1, 0));
+    expect(await packets.ask("client", "tcp", [VIP], 10)).toEqual([{ by: {}, peers: {}, refused: 10, silent: 0 }]);
     for (let n = 0; n < 3; n += 1) expect(await held.next()).toBe("b1");
   },
   "weight 0: datagrams of one sender leave at once": async (world) => {

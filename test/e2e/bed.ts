@@ -2,7 +2,7 @@
  * The lab that all end-to-end suites share, and words for what they do again and again.
  *
  * In:  FNP_E2E_LAB (lab id, default "e2e"), made by setup.ts before the first suite; FNP_E2E_KIND=vm: its nodes are virtual machines,
- *      with FNP_E2E_KERNEL ("6.1" or "6.12").
+ *      with FNP_E2E_KERNEL ("6.1" or "6.12"). FNP_E2E_BALANCER: the plugin's BALANCER there.
  * Rule: assertions come from outside (packets, Docker's API, kernel tables, etcd); waits poll with a generous deadline.
  * Every suite removes what it made; 99-leftovers.test.ts compares the nodes with what they were before the first.
  */
@@ -13,6 +13,8 @@ export const LAB_ID = process.env["FNP_E2E_LAB"] ?? "e2e";
 export const DRIVER = "flannel-np:latest";
 /** Where the nodes stand: namespaces of this kernel, or virtual machines with their own. */
 export const KIND: "netns" | "vm" = process.env["FNP_E2E_KIND"] === "vm" ? "vm" : "netns";
+/** What the nodes are told to balance with: IPVS where the kernel is sure to have it; undefined: what the plugin takes by itself. */
+export const BALANCER = process.env["FNP_E2E_BALANCER"] ?? (KIND === "vm" ? "ipvs" : undefined);
 /** Goals times twenty (design §5); the machine is shared and noisy, an emulated one slower by far. */
 export const DEADLINE_MS = KIND === "vm" ? 240_000 : 60_000;
 const POLL_MS = 100;

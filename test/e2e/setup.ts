@@ -5,7 +5,7 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { findLab, openLab, type Lab } from "../../lab/lab.ts";
-import { kernelDump, KIND, LAB_ID, must, until, type Node } from "./bed.ts";
+import { BALANCER, kernelDump, KIND, LAB_ID, must, until, type Node } from "./bed.ts";
 
 export const BASELINE = `/run/flannel-np-lab/${LAB_ID}-baseline`;
 
@@ -21,7 +21,8 @@ async function standing(): Promise<Lab | undefined> {
 async function fresh(): Promise<Lab> {
   const progress = (line: string): void => { process.stderr.write(`   ${line}\n`); };
   const kernel = process.env["FNP_E2E_KERNEL"] ?? "6.1";
-  const nodes = [["node1", "28"], ["node2", "20.10"]].map(([name = "", engine = ""]) => ({ name, engine, kind: KIND, ...(KIND === "vm" ? { kernel } : {}) }));
+  const plugin = { settings: BALANCER === undefined ? {} : { BALANCER } };
+  const nodes = [["node1", "28"], ["node2", "20.10"]].map(([name = "", engine = ""]) => ({ name, engine, plugin, kind: KIND, ...(KIND === "vm" ? { kernel } : {}) }));
   const lab = await openLab({ id: LAB_ID, nodes, progress });
   // 99-leftovers, which needs the picture, does not run there.
   if (KIND === "vm") return lab;

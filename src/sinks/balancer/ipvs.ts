@@ -63,7 +63,7 @@ async function saved(exec: Exec, signal: AbortSignal): Promise<string> {
   return expectSuccess(await exec({ file: "ipvsadm", args: ["--save", "-n"], timeoutMs: TIMEOUT_MS }, signal), "read IPVS services").stdout;
 }
 
-async function restore(exec: Exec, stdin: string, signal: AbortSignal): Promise<void> {
+export async function restore(exec: Exec, stdin: string, signal: AbortSignal): Promise<void> {
   const output = await exec({ file: "ipvsadm", args: ["--restore"], stdin, timeoutMs: TIMEOUT_MS }, signal);
   const said = output.stderr.split("\n").find((line) => line.trim() !== "")?.trim();
   if (said === undefined) return void expectSuccess(output, "write IPVS services");

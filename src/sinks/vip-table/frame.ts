@@ -26,6 +26,8 @@ export const SLOTS = "slots";
 export const VIPS = "vips";
 /** VIP → mark for UDP: its backends go at once, those of TCP drain. */
 export const DATAGRAMS = "datagrams";
+/** VIPs without a server that takes new connections (ipvs): they get no mark, and are refused as an unknown one is. */
+export const CLOSED = "closed";
 /** (VIP, backend) pairs that get no new connection. */
 export const DRAINING = "draining";
 
@@ -82,6 +84,9 @@ const LATE: FrameChain = {
   ],
 };
 
+/** IPVS finds the packets of an open connection without a mark. */
+const SHUT: Rule = { text: `ip daddr @${CLOSED} return`, json: [isEqual(DADDR, `@${CLOSED}`), { return: null }] };
+
 export function frameOf(of: FrameOf): Frame {
   if (of.engine === "ipvs") return marking(of.marks);
   return {
@@ -107,9 +112,9 @@ function marking({ first, last }: MarkRange): Frame {
     json: [{ match: { op, left: meta("l4proto"), right: "udp" } }, toMark(map)],
   });
   return {
-    sets: [...SHARED, { name: VIPS, key: "ipv4_addr", data: "mark" }, { name: DATAGRAMS, key: "ipv4_addr", data: "mark" }],
+    sets: [...SHARED, { name: VIPS, key: "ipv4_addr", data: "mark" }, { name: DATAGRAMS, key: "ipv4_addr", data: "mark" }, { name: CLOSED, key: "ipv4_addr" }],
     chains: [
-      { name: MARK_CHAIN, rules: [proto("==", DATAGRAMS), proto("!=", VIPS)] },
+      { name: MARK_CHAIN, rules: [SHUT, proto("==", DATAGRAMS), proto("!=", VIPS)] },
       { name: "guard", hook: { type: "filter", hook: "postrouting", prio: -150 }, rules: [clear] },
       {
         name: "out", hook: { type: "filter", hook: "output", prio: -150 },
