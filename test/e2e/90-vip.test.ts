@@ -6,10 +6,11 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Lab } from "../../lab/lab.ts";
-import { must, pings, type Box } from "./bed.ts";
+import { DEADLINE_MS, must, pings, type Box } from "./bed.ts";
 import { clientIn, floodFrom, spread, VipStand } from "./vip-bed.ts";
 
 const NET = "vip-a";
+const LONG_MS = 10 * DEADLINE_MS;
 let stand: VipStand;
 let lab: Lab;
 let clients: readonly Box[];
@@ -20,9 +21,9 @@ beforeAll(async () => {
   stand = await VipStand.open(NET);
   ({ lab, clients } = stand);
   ({ vip, names } = await stand.serve("vip-web", 4));
-}, 400_000);
+}, LONG_MS);
 
-afterAll(() => stand.close());
+afterAll(() => stand.close(), LONG_MS);
 
 describe("the VIP that swarm shows", () => {
   it("runs its tasks on both nodes, so that balancing crosses them", async () => {
