@@ -22,7 +22,7 @@ import { dockerSource, type DockerSourceOptions } from "../sources/docker.ts";
 import type { WatchingClient } from "../sources/etcd-client.ts";
 import { guardLayout } from "../sources/etcd-layout.ts";
 import { etcdSource, type EtcdSourceOptions } from "../sources/etcd.ts";
-import { keep, keepOthers, recall, recallOthers, type Kept } from "../sources/kept.ts";
+import { keep, keepOthers, leasesKept, recall, recallOthers, type Kept } from "../sources/kept.ts";
 import { liveness } from "../sources/liveness.ts";
 import { Memory, NOTHING } from "../sources/memory.ts";
 import { PATHS, type Base } from "./base.ts";
@@ -106,7 +106,8 @@ function snapshots(
   const sources = {
     docker: docker$,
     etcd: noted("etcd", alive.views$),
-    memory: noted("memory", combineLatest([memory.views$, underlay$]).pipe(map(([seen, underlay]) => ({ ...seen, node: ownNode(kept, hostname, underlay) })))),
+    memory: noted("memory", combineLatest([memory.views$, underlay$]).pipe(map(([seen, underlay]) => (
+      { ...seen, subnets: leasesKept(seen.subnets, kept.publicIp, underlay?.address), node: ownNode(kept, hostname, underlay) })))),
   };
   const tick$ = interval(TICK_MS).pipe(startWith(0));
   const snapshot$ = new BehaviorSubject(snapshotOf(views, NOTHING, 0, Date.now()));

@@ -21,11 +21,19 @@ const grant = z.object({ address: z.string(), owner: z.string(), grantedAtMs: z.
 const content = z.object({
   records: z.record(z.string(), z.string()),
   ledger: z.record(z.string(), z.array(grant)),
-  node: z.object({ id: z.exactOptional(z.string()), address: z.exactOptional(z.string()), role: z.enum(["manager", "worker", "none", "unknown"]) }),
+  node: z.object({
+    id: z.exactOptional(z.string()), address: z.exactOptional(z.string()), publicIp: z.exactOptional(z.string()), role: z.enum(["manager", "worker", "none", "unknown"]),
+  }),
 });
 export type KeptContent = z.infer<typeof content>;
 
-export interface Kept { readonly views: Views; readonly ledger: LedgerState; readonly node: Pick<NodeFacts, "id" | "address" | "role"> }
+export interface Kept {
+  readonly views: Views;
+  readonly ledger: LedgerState;
+  readonly node: Pick<NodeFacts, "id" | "address" | "role">;
+  /** The underlay address it had. */
+  readonly publicIp?: Ipv4;
+}
 
 /** Pools, leases, networks and own containers: what a start without etcd and without Docker's API needs. */
 export function keep(snapshot: Snapshot, ledger: LedgerState, keys: Keys): KeptContent {
@@ -40,7 +48,8 @@ export function keep(snapshot: Snapshot, ledger: LedgerState, keys: Keys): KeptC
   }
   return {
     records, ledger: Object.fromEntries(Object.entries(ledger).map(([key, grants]) => [key, [...grants]])),
-    node: { role: node.role, ...(node.id === undefined ? {} : { id: node.id }), ...(node.address === undefined ? {} : { address: node.address }) },
+    node: { role: node.role, ...(node.id === undefined ? {} : { id: node.id }), ...(node.address === undefined ? {} : { address: node.address }),
+      ...(node.underlay === undefined ? {} : { publicIp: node.underlay.address }) },
   };
 }
 
@@ -50,7 +59,7 @@ export function recall(raw: unknown, keys: Keys, emit: Emit): Kept {
   if (!parsed.success) emit("source.garbage", { source: "memory", key: "state file", reason: "its content has another shape" });
   const { records, ledger, node } = parsed.success ? parsed.data : { records: {}, ledger: {}, node: { role: "unknown" as const } };
   const book = bookOf(records, keys, emit);
-  const address = node.address === undefined ? undefined : parseIpv4(node.address);
+  const [address, publicIp] = [node.address, node.publicIp].map((text) => (text === undefined ? undefined : parseIpv4(text)));
   return {
     views: {
       networks: unknownView(book.all("networks")), services: unknownView(), tasks: unknownView(),
@@ -60,7 +69,14 @@ export function recall(raw: unknown, keys: Keys, emit: Emit): Kept {
     },
     ledger: Object.fromEntries(Object.entries(ledger).map(([key, grants]) => [key, grants.map(grantOf)])),
     node: { role: node.role, ...(node.id === undefined ? {} : { id: node.id as NodeId }), ...(address === undefined ? {} : { address }) },
+    ...(publicIp === undefined ? {} : { publicIp }),
   };
+}
+
+/** Leases are owned by address: one kept under an address that this node has only now is the lease of whoever had it before. */
+export function leasesKept(subnets: Views["subnets"], before: Ipv4 | undefined, now: Ipv4 | undefined): Views["subnets"] {
+  if (before === undefined || before === now) return subnets;
+  return { ...subnets, items: new Map([...subnets.items].filter(([, { publicIp }]) => publicIp !== now)) };
 }
 
 const grantOf = (raw: z.infer<typeof grant>): Grant => ({ ...raw, address: raw.address as Ipv4 });
