@@ -19,9 +19,13 @@ const OURS = "iptables-nft-save | grep -E 'FNP' | sed 's/\\[[0-9:]*\\]//'; iptab
 const ours = (node: Node): Promise<string> => must(node, ["sh", "-c", `{ ${OURS}; } 2>/dev/null || true`]);
 
 const FLAVOURS = ["nft", "legacy"] as const;
-const KEEP = FLAVOURS.map((flavour) => `iptables-${flavour}-save >/run/before-${flavour} 2>/dev/null`).join("; ");
-/** Only what had been there: a flavour that nobody uses gets no table by this. */
-const GIVE_BACK = FLAVOURS.map((flavour) => `if grep -q '^-A' /run/before-${flavour}; then iptables-${flavour}-restore </run/before-${flavour}; fi; rm -f /run/before-${flavour}`).join("; ");
+const CHAINS = "nft list chains | awk '/^table/ {table = $2 \" \" $3} $1 == \"chain\" {print table, $2}' | sort";
+const KEEP = [...FLAVOURS.map((flavour) => `iptables-${flavour}-save >/run/before-${flavour} 2>/dev/null`), `${CHAINS} >/run/before-chains`].join("; ");
+/** Only what had been there: a flavour that nobody uses gets no table by this, and a table no chain that the restoring program adds. */
+const GIVE_BACK = [
+  ...FLAVOURS.map((flavour) => `if grep -q '^-A' /run/before-${flavour}; then iptables-${flavour}-restore </run/before-${flavour}; fi; rm -f /run/before-${flavour}`),
+  `${CHAINS} | comm -13 /run/before-chains - | grep -E ' (PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING)$' | while read -r chain; do nft delete chain $chain; done; rm -f /run/before-chains`,
+].join("; ");
 
 beforeAll(async () => {
   stand = await VipStand.open("flush");
