@@ -178,9 +178,10 @@ class Surroundings implements Packets {
   }
 
   async #serve(place: "host" | "b1" | "b2"): Promise<void> {
-    await this.#background(this.#places[place], "serve", place, ...PORTS);
     const own = place === "host" ? GATEWAY : CONTAINERS[place];
-    for (let tries = 0; tries < 60; tries += 1) {
+    for (let tries = 0; tries < 90; tries += 1) {
+      // In an emulated machine one was seen to be gone before it wrote a word. Of two the later finds the port taken, and ends.
+      if (tries % 30 === 0) await this.#background(this.#places[place], "serve", place, ...PORTS);
       const [tally] = await this.ask(place, "tcp", [own], 1, PORTS[1]);
       if (tally?.by[place] === 1) return;
     }
