@@ -58,6 +58,6 @@ export function asPage(machine: MachineFacts, results: readonly Result[]): strin
     "# Performance", "", "Written by `npm run bench -- --write`; do not edit. Each figure stands beside its rival from the same run; a ratio says more than a time, because both ends, both engines and the load of others share one machine.",
     "", `Measured: ${machineLine(machine)}.`, "",
     "The plugin runs in a lab of two nodes (`lab/README.md`): node1, the manager, and node2, a worker, whose kernel is this machine's. Its log level is `debug`, since the calls are read from the event log.",
-    "To repeat: `./flannel-np build`, then `npm run bench` as root on an otherwise idle machine (about 10 minutes); `-o json` prints the same for programs.", "", ...chapters,
+    "To repeat: `./flannel-np build`, then `npm run bench` as root on an otherwise idle machine (half an hour and more); `-o json` prints the same for programs.", "", ...chapters,
   ].join("\n");
 }

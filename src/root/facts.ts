@@ -68,7 +68,7 @@ type Foundation = Pick<Base, "config" | "keys" | "emit" | "admission">;
 export function facts(base: Foundation, found: Found, unguarded: Outside): Facts {
   const { keys, emit, admission } = base;
   const { client, settle } = guardLayout(unguarded.etcd, keys);
-  const strangers$ = new ReplaySubject<readonly Cidr[]>(1);
+  const strangers$ = new ReplaySubject<() => readonly Cidr[]>(1);
   const outside = { ...unguarded, etcd: client, routes: withNetworks(unguarded.routes, strangers$) };
   const { state, others } = outside;
   const tell: Tell = { foreign: (problem) => { settle(problem); admission.settle("etcd", problem); }, strangers: (ranges) => { strangers$.next(ranges); } };
@@ -89,8 +89,8 @@ export function facts(base: Foundation, found: Found, unguarded: Outside): Facts
 type Tell = Required<Pick<EtcdSourceOptions, "foreign"> & Pick<DockerSourceOptions, "strangers">>;
 
 /** A container on two networks of one range, as a published task is on swarm's ingress, reaches only one of them. */
-const withNetworks = (routes: Outside["routes"], strangers$: Observable<readonly Cidr[]>): Outside["routes"] => async () =>
-  [...await routes(), ...await firstValueFrom(strangers$.pipe(timeout({ first: LISTING_MS, with: () => of([]) })))];
+const withNetworks = (routes: Outside["routes"], strangers$: Observable<() => readonly Cidr[]>): Outside["routes"] => async () =>
+  [...await routes(), ...(await firstValueFrom(strangers$.pipe(timeout({ first: LISTING_MS, with: () => of(() => []) }))))()];
 
 function snapshots(
   { keys, emit }: Foundation, { underlay$, names$ }: Found, kept: Kept, memory: Memory, { docker, etcd, probe, hostname }: Outside, others: Standings,

@@ -29,8 +29,8 @@ export interface DockerSourceOptions {
   readonly underlay$: Observable<Underlay | undefined>;
   readonly emit: Emit;
   readonly pace?: DockerPace;
-  /** Told at every reading of the networks: ranges of those that are not ours, swarm's ingress among them. */
-  readonly strangers?: (ranges: readonly Cidr[]) => void;
+  /** Told once Docker's networks are known: who asks gets the ranges of those that are not ours by then, swarm's ingress among them. */
+  readonly strangers?: (ranges: () => readonly Cidr[]) => void;
 }
 
 export interface DockerPace {
@@ -63,13 +63,18 @@ export function dockerSource(options: DockerSourceOptions): Source {
     const book = new DockerBook(options);
     const desk: Desk = { ...options, pace: options.pace ?? PACE, book, say: speaker(options.emit, book), report: reporter(options.emit) };
     const underlay$ = options.underlay$.pipe(tap((underlay) => { book.underlay = underlay; }));
-    return merge(underlay$, sessions(desk)).pipe(startWith(undefined), tap(() => { tellStrangers(options, book); }), map(() => book.views()), distinctUntilChanged());
+    return merge(underlay$, sessions(desk)).pipe(startWith(undefined), tap(tellStrangers(options, book)), map(() => book.views()), distinctUntilChanged());
   });
   return { name: "docker", views$: views$.pipe(share({ connector: () => new ReplaySubject(1), resetOnRefCountZero: true })) };
 }
 
-function tellStrangers({ strangers }: DockerSourceOptions, book: DockerBook): void {
-  if (book.networks !== undefined) strangers?.(book.strangersRanges());
+function tellStrangers({ strangers }: DockerSourceOptions, book: DockerBook): () => void {
+  let isTold = false;
+  return () => {
+    if (isTold || book.networks === undefined) return;
+    isTold = true;
+    strangers?.(() => book.strangersRanges());
+  };
 }
 
 function speaker(emit: Emit, book: DockerBook): Desk["say"] {

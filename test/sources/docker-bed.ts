@@ -86,7 +86,7 @@ export class Bed {
   readonly engine = new Engine();
   readonly seen: Views[] = [];
   readonly said: [EventName, unknown][] = [];
-  strangers: readonly Cidr[] | undefined;
+  strangers: (() => readonly Cidr[]) | undefined;
   readonly underlay$ = new BehaviorSubject<Underlay | undefined>(undefined);
   names: readonly string[] | undefined = ["flannel-np:latest"];
   #subscription: Subscription | undefined;
