@@ -5,7 +5,7 @@
  * in a rolling update and reaches no server that has left; a UDP sender with a fixed port reaches living servers through an
  * update, scale to zero and back, and no entry leads it to a dead one.
  */
-import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Lab } from "../../lab/lab.ts";
 import { must, until, type Box } from "./bed.ts";
 import { script } from "./reach.ts";
@@ -28,15 +28,19 @@ beforeAll(async () => {
 
 afterAll(() => stand.close());
 
-/** Begins `box ARGS` in every client; each answer ends it there and tells what it saw. */
-const beginAll = (...args: readonly string[]): (() => Promise<Tally>)[] => clients.map((client) => {
-  const end = begin(client, args);
-  return async () => {
-    const [tally] = await end();
-    if (tally === undefined) throw new Error(`Nothing was told by box ${args.join(" ")}`);
-    return tally;
-  };
-});
+type Ends = () => Promise<readonly Tally[]>;
+const begun: Ends[] = [];
+
+/** Begins `box ARGS` in every client; the answer ends it in all of them and tells what each saw. */
+function beginAll(...args: readonly string[]): Ends {
+  const ends = clients.map((client) => begin(client, args));
+  const end = async (): Promise<readonly Tally[]> => (await Promise.all(ends.map((one) => one()))).flat();
+  begun.push(end);
+  return end;
+}
+
+// A case that failed leaves no sender behind on the port of the next.
+afterEach(async () => { await Promise.allSettled(begun.splice(0).map((end) => end())); });
 
 const synRetries = async (box: Box): Promise<number> =>
   Number((await script(box, `awk '/^TcpExt:/ { if (c) print $c; else for (i = 1; i <= NF; i++) if ($i == "TCPSynRetrans") c = i }' /proc/net/netstat`)).join(""));
@@ -46,10 +50,9 @@ describe("a client whose connections all have one source port", () => {
     const service = `ports-${closes}`;
     const { vip } = await stand.serve(service, 4, "--update-parallelism", "2", ...LINGERS);
     const before = await Promise.all(clients.map(synRetries));
-    const ends = beginAll("reuse", "-from", ":6000", "-for", "240s", "-every", "50ms", "-close", closes, `${vip}:${port}`);
+    const end = beginAll("reuse", "-from", ":6000", "-for", "240s", "-every", "50ms", "-close", closes, `${vip}:${port}`);
     const lefts = await roll(stand, service, vip);
-    for (const [index, end] of ends.entries()) {
-      const tally = await end();
+    for (const [index, tally] of (await end()).entries()) {
       const late = lateness(tally, lefts[index] ?? new Map());
       say(`port reuse, ${closes} closes, ${clients[index]?.node.name ?? ""}: ${tally.sent} connections, p50 ${tally.p50Us} µs, p99 ${tally.p99Us} µs, longest ${tally.maxUs} µs; last to one that leaves ${Math.max(...late)} ms after it left`);
       expect(tally.errors).toEqual({});
@@ -63,8 +66,9 @@ describe("a client whose connections all have one source port", () => {
 
 describe("a UDP sender with a fixed port", () => {
   const SERVICE = "ports-udp";
+  const REPLICAS = 2;
   let vip: string;
-  const send = (): (() => Promise<Tally>)[] => beginAll("hold", "-from", ":5353", "-for", "240s", "-every", "50ms", "-timeout", "300ms", "udp", `${vip}:9000`);
+  const send = (): Ends => beginAll("hold", "-from", ":5353", "-for", "240s", "-every", "50ms", "-timeout", "300ms", "udp", `${vip}:9000`);
 
   /** Whom connection tracking still leads the VIP's datagrams to, on all nodes; "nobody" where it keeps them for the VIP itself. */
   async function kept(): Promise<readonly string[]> {
@@ -80,14 +84,15 @@ describe("a UDP sender with a fixed port", () => {
   });
 
   it("is answered throughout an update, and by nobody who left", async () => {
-    ({ vip } = await stand.serve(SERVICE, 2, "--update-parallelism", "1", ...LINGERS));
-    const ends = send();
+    ({ vip } = await stand.serve(SERVICE, REPLICAS, "--update-parallelism", "1", ...LINGERS));
+    const end = send();
     const lefts = await roll(stand, SERVICE, vip);
-    for (const [index, end] of ends.entries()) {
-      const tally = await end();
+    for (const [index, tally] of (await end()).entries()) {
       const late = lateness(tally, lefts[index] ?? new Map());
       say(`UDP from one port through an update, ${clients[index]?.node.name ?? ""}: ${tally.sent} datagrams, longest gap ${tally.longestGapMs} ms; last to one that leaves ${Math.max(...late)} ms after it left`);
-      expect(tally.errors).toEqual({});
+      // An answer that is under way at the moment its entry goes reaches nobody: one for each server that left, and nothing else, may be lost.
+      expect(Object.keys(tally.errors).filter((reason) => reason !== "i/o timeout")).toEqual([]);
+      expect(tally.failed).toBeLessThanOrEqual(REPLICAS);
       expect(Math.max(...late)).toBeLessThan(UDP_MOVES_MS);
     }
     const living = new Set((await addresses(stand, SERVICE)).values());
@@ -95,7 +100,7 @@ describe("a UDP sender with a fixed port", () => {
   }, 300_000);
 
   it("is refused at zero with no entry kept, and answered by new ones after that", async () => {
-    const ends = send();
+    const end = send();
     await stand.scale(SERVICE, 0);
     await untilTasks(lab, SERVICE, 0);
     await untilKept("no entry to be kept", (whom) => whom.length === 0);
@@ -103,8 +108,7 @@ describe("a UDP sender with a fixed port", () => {
     const names = await untilTasks(lab, SERVICE, 3);
     const living = new Set((await addresses(stand, SERVICE)).values());
     await untilKept("an entry for a living one alone", (whom) => whom.length > 0 && whom.every((address) => living.has(address)));
-    for (const [index, end] of ends.entries()) {
-      const { errors, by, lastFailMs, firstMs, lastMs } = await end();
+    for (const [index, { errors, by, lastFailMs, firstMs, lastMs }] of (await end()).entries()) {
       const [first] = names.flatMap((name) => firstMs[name] ?? []).sort((a, b) => a - b);
       say(`UDP from one port over zero, ${clients[index]?.node.name ?? ""}: ${JSON.stringify(errors)}, by ${JSON.stringify(by)}; last failure ${lastFailMs - (first ?? 0)} ms after the first new answer`);
       expect(Object.keys(errors)).toContain("connection refused");
@@ -115,11 +119,11 @@ describe("a UDP sender with a fixed port", () => {
   }, 300_000);
 
   it("leaves nothing of the VIP when the service goes while it sends", async () => {
-    const ends = send();
+    const end = send();
     await until("its entries", async () => (await kept()).length > 0);
     await must(lab.node("node1"), ["docker", "service", "rm", SERVICE]);
     await untilTasks(lab, SERVICE, 0);
     await untilForgotten(lab, vip);
-    for (const end of ends) expect((await end()).sent).toBeGreaterThan(0);
+    for (const { sent } of await end()) expect(sent).toBeGreaterThan(0);
   }, 300_000);
 });
