@@ -12,6 +12,7 @@ import type { BalancerChoice, VipAnswer } from "../core/state-answer.ts";
 import { balancerWith } from "../reconcilers/index.ts";
 import { vipReport } from "../reconcilers/vip-report.ts";
 import { chooseEngine, countFlows, ipvsBalancer, nftBalancer, withIpvsSettings, withoutIpvs, type EngineChoice, type FormerValues } from "../sinks/balancer.ts";
+import { conntrack } from "../sinks/conntrack.ts";
 import { runCommand } from "../sinks/exec.ts";
 import type { Sysctls } from "../sinks/sysctls.ts";
 import { vipFrame, vipTable, type FrameOf, type VipTable } from "../sinks/vip-table.ts";
@@ -51,15 +52,15 @@ export function balancing({ config }: Base, { engine, off }: Choice, sysctls: Sy
   const settings = { exec: runCommand, sysctls, former, marks: config.marks };
   const settled = engine === "ipvs" ? withIpvsSettings(frame, { ...settings, kernel: release() }) : withoutIpvs(frame, { ...settings, services });
   const sink = engine === "ipvs"
-    ? ipvsBalancer({ table, exec: runCommand, marks: config.marks, services, now })
-    : nftBalancer({ table, exec: runCommand, now });
+    ? ipvsBalancer({ table, exec: runCommand, conntrack: conntrack(), marks: config.marks, services, now })
+    : nftBalancer({ table, conntrack: conntrack(), now });
   return { engine, off, table, vips: settled, services: sink };
 }
 
 /** `GET /vips`: the kernel is asked each time. */
 export const vipsOf = ({ config }: Base, { snapshot$ }: Facts, choice: Choice, { services }: Balancing) => async (signal: AbortSignal): Promise<VipAnswer> => {
   const { plan, desire } = balancerWith({ engine: choice.engine, off: choice.off, drainMs: config.drainMs });
-  const [observed, flows] = await Promise.all([services.observe(signal), countFlows(runCommand, signal)]);
+  const [observed, flows] = await Promise.all([services.observe(signal), countFlows(conntrack(), signal)]);
   const snapshot = snapshot$.value;
   const desired = desire(snapshot);
   return { ...chosen(choice), vips: vipReport({ snapshot, desired: desired.value.entries, observed, plan: plan(desired, observed), flows }) };

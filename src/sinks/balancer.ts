@@ -3,7 +3,7 @@
  *
  * Rule: both pass test/contract/balancer.test.ts; who plans never knows which one it is.
  */
-export { countFlows } from "./balancer/conntrack.ts";
+export { countFlows } from "./balancer/flows.ts";
 export { chooseEngine, type EngineChoice } from "./balancer/engine.ts";
 export { withIpvsSettings, withoutIpvs, type FormerValues } from "./balancer/ipvs-settings.ts";
 export { ipvsBalancer } from "./balancer/ipvs.ts";

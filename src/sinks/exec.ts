@@ -5,11 +5,6 @@
  * Rule: no shell, ever; C locale and a fixed PATH, because adapters read what the tools print; nothing of our own environment
  *       reaches a child. An exit code is an answer, not an error: the adapter that knows the tool judges it.
  */
-import { randomUUID } from "node:crypto";
-import type { ReadStream } from "node:fs";
-import { open, unlink, type FileHandle } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { execa, type Result } from "execa";
@@ -21,8 +16,6 @@ export interface Command {
   readonly file: string;
   readonly args: readonly string[];
   readonly stdin?: string;
-  /** It opens /dev/stdin by that name: a file then, as Node's pipes are sockets, which cannot be opened. */
-  readonly opensStdin?: true;
   /** Run inside this network namespace. */
   readonly netns?: NetnsPath;
   readonly timeoutMs: number;
@@ -44,30 +37,16 @@ const NSENTER_NO_NAMESPACE = /^nsenter: (cannot open|reassociate to namespace) /
 
 export const runCommand: Exec = async (command, signal) => {
   const { file, args } = placed(command);
-  const input = command.opensStdin === true ? await unnamedFile(command.stdin ?? "") : undefined;
   // Starting a program holds this thread up for milliseconds: answers that are ready leave first.
   await new Promise((go) => { setImmediate(go); });
   const result = await execa(file, args, {
     reject: false, extendEnv: false, env: ENVIRONMENT, stripFinalNewline: false, cancelSignal: signal,
-    timeout: command.timeoutMs, killSignal: "SIGKILL", ...stdinOf(command, input),
-  }).finally(() => input?.close());
+    timeout: command.timeoutMs, killSignal: "SIGKILL", ...stdinOf(command),
+  });
   return judge(command, result);
 };
 
-function stdinOf({ stdin }: Command, file: FileHandle | undefined): { stdin: ReadStream | "ignore" } | { input: string } {
-  // A stream of a file is handed on as the file that it is.
-  if (file !== undefined) return { stdin: file.createReadStream({ autoClose: false }) };
-  return stdin === undefined ? { stdin: "ignore" } : { input: stdin };
-}
-
-/** Gone with whoever has it open, and read from its start by all of them. */
-async function unnamedFile(content: string): Promise<FileHandle> {
-  const path = join(tmpdir(), `fnp-${randomUUID()}`);
-  const file = await open(path, "wx+", 0o600);
-  await unlink(path);
-  await file.write(content, 0);
-  return file;
-}
+const stdinOf = ({ stdin }: Command): { stdin: "ignore" } | { input: string } => (stdin === undefined ? { stdin: "ignore" } : { input: stdin });
 
 /** The argument list to start: with a namespace, nsenter goes in front. */
 function placed({ file, args, netns }: Command): { file: string; args: readonly string[] } {

@@ -37,8 +37,11 @@ export const errno = (): number => koffi.errno();
 export const addressOf = (buffer: Bytes): bigint => koffi.address(buffer);
 
 export const AF_INET = 2;
+export const AF_NETLINK = 16;
+export const NETLINK_NETFILTER = 12;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
 /** SOCK_CLOEXEC and SOCK_NONBLOCK; the flags of eventfd and accept4 have the same values. */
 export const QUIET = 0o2004000;
 export const CLOEXEC = 0o2000000;

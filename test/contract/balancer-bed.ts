@@ -11,7 +11,8 @@ import { OperatorError } from "../../src/core/errors.ts";
 import { vethPrefix } from "../../src/core/names.ts";
 import type { BalancerEngine } from "../../src/core/service-labels.ts";
 import { ipvsBalancer, nftBalancer, withIpvsSettings, withoutIpvs } from "../../src/sinks/balancer.ts";
-import type { Exec } from "../../src/sinks/exec.ts";
+import type { Conntrack } from "../../src/sinks/conntrack.ts";
+import type { Exec, Output } from "../../src/sinks/exec.ts";
 import { vipFrame, vipKey, vipTable, type FrameOf, type VipEntry } from "../../src/sinks/vip-table.ts";
 import { DAMAGES, FOREIGN } from "./balancer-damage.ts";
 import type { Asked, BalancerWorld, Held, Kind, Packets, Place } from "./balancer-world.ts";
@@ -27,7 +28,7 @@ const PORTS = ["8080", "9090"];
 /** Nothing of a test outlives this by much. */
 const LIFE_SECONDS = "240";
 /** What changes something; looking is never interrupted. */
-const WRITES = /^(nft -f|ipvsadm --restore|conntrack)/;
+const WRITES = /^(nft -f|ipvsadm --restore)/;
 
 export interface BedOptions {
   readonly engine: BalancerEngine;
@@ -54,23 +55,24 @@ export async function balancerWorld({ engine, make = () => Namespace.make(), pat
   let left = Infinity;
   let happens = false;
   let started = 0;
-  const exec: Exec = async (command, abort) => {
-    started += 1;
-    if (WRITES.test([command.file, ...command.args].join(" "))) {
-      left -= 1;
-      if (left < 0) {
-        if (happens) await host.exec(command, abort);
-        throw new OperatorError("unavailable", `Cannot run ${command.file}: the process was killed`);
-      }
-    }
-    return host.exec(command, abort);
+  const written = async <T>(what: string, write: () => Promise<T>): Promise<T> => {
+    left -= 1;
+    if (left >= 0) return write();
+    if (happens) await write();
+    throw new OperatorError("unavailable", `Cannot ${what}: the process was killed`);
   };
+  const exec: Exec = (command, abort) => {
+    started += 1;
+    const run = (): Promise<Output> => host.exec(command, abort);
+    return WRITES.test([command.file, ...command.args].join(" ")) ? written(`run ${command.file}`, run) : run();
+  };
+  const conntrack: Conntrack = { find: host.conntrack.find, end: (connections, abort) => written("end connections", () => host.conntrack.end(connections, abort)) };
   const of: FrameOf = engine === "ipvs" ? { engine, marks: MARKS } : { engine };
   const now = (): number => performance.now();
   const table = vipTable(exec, now);
   const open = (): BalancerWorld["sink"] => (engine === "ipvs"
-    ? ipvsBalancer({ table, exec, marks: MARKS, services, now })
-    : nftBalancer({ table, exec, now, ...(ownChains === undefined ? {} : { ownChains }) }));
+    ? ipvsBalancer({ table, exec, conntrack, marks: MARKS, services, now })
+    : nftBalancer({ table, conntrack, now, ...(ownChains === undefined ? {} : { ownChains }) }));
   const services = (): Promise<string> => host.must("cat", ["/proc/net/ip_vs"]);
   const settings = { exec, sysctls: host.sysctls, former: { read: () => former.value, write: (values: typeof former.value) => { former.value = values; } }, marks: MARKS, kernel: "6.1.0", services };
   const frame = engine === "ipvs" ? withIpvsSettings(vipFrame(table, of), settings) : withoutIpvs(vipFrame(table, of), settings);

@@ -1,9 +1,13 @@
 /** A fresh network namespace of this kernel or of a virtual machine's, and the ports of the sinks bound to it. Needs root. */
 import { randomBytes } from "node:crypto";
+import { closeSync, openSync } from "node:fs";
 import type { NetnsPath } from "../../src/core/ids.ts";
+import { conntrack, openNetlink, type Conntrack } from "../../src/sinks/conntrack.ts";
 import { runCommand, startProcess, type Command, type Exec, type Output } from "../../src/sinks/exec.ts";
+import { inNetns } from "../../src/sinks/netns-sockets.ts";
 import { residentIp, type ResidentIp } from "../../src/sinks/resident-ip.ts";
 import type { Sysctls } from "../../src/sinks/sysctls.ts";
+import { conntrackByTool } from "./conntrack-tool.ts";
 
 /** Suites share a process, and each has this module anew. */
 const suite = randomBytes(3).toString("hex");
@@ -21,15 +25,26 @@ function rooted<C extends Pick<Command, "file" | "args">>(command: C): C {
   return root === undefined ? command : { ...command, file: "chroot", args: [root, command.file, ...command.args] };
 }
 
+const here: Exec = (command, signal) => runCommand(rooted(command), signal);
+
+/** A netlink socket stays with the namespace it was opened in. */
+function conntrackAt(path: NetnsPath): Conntrack {
+  return conntrack(() => {
+    const netns = openSync(path, "r");
+    try { return inNetns(netns, openNetlink); } finally { closeSync(netns); }
+  });
+}
+
 export class Namespace {
   readonly name: string;
   readonly path: NetnsPath;
   /** Runs every command inside. */
   readonly exec: Exec;
   readonly sysctls: Sysctls;
+  readonly conntrack: Conntrack;
   readonly #host: Exec;
 
-  static async make(host: Exec = (command, signal) => runCommand(rooted(command), signal)): Promise<Namespace> {
+  static async make(host: Exec = here): Promise<Namespace> {
     made += 1;
     const namespace = new Namespace(`fnpt${suite}x${made}`, host);
     await onHost(host, "add", namespace.name);
@@ -40,6 +55,7 @@ export class Namespace {
   constructor(name: string, host: Exec) {
     [this.name, this.#host] = [name, host];
     this.path = `/run/netns/${name}` as NetnsPath;
+    this.conntrack = host === here ? conntrackAt(this.path) : conntrackByTool((command, signal) => this.exec(command, signal));
     this.exec = (command, signal) => host({ ...command, netns: this.path }, signal);
     this.sysctls = {
       read: async (paths) => {

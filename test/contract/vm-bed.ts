@@ -74,10 +74,4 @@ export class VmBed {
   }
 }
 
-/** What comes over the wire is no file either, and the machine's /dev has no udev that names it. */
-const AS_FILE = '[ -e /dev/stdin ] || ln -s /proc/self/fd/0 /dev/stdin; f=$(mktemp) && cat >"$f" && exec 0<"$f" && rm "$f" && exec "$@"';
-
-function placed({ file, args, netns, opensStdin }: Command): readonly string[] {
-  const started = opensStdin === true ? ["sh", "-c", AS_FILE, "sh", file, ...args] : [file, ...args];
-  return netns === undefined ? started : ["nsenter", `--net=${netns}`, "--", ...started];
-}
+const placed = ({ file, args, netns }: Command): readonly string[] => (netns === undefined ? [file, ...args] : ["nsenter", `--net=${netns}`, "--", file, ...args]);

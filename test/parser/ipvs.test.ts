@@ -1,6 +1,6 @@
 /** IPVS as kernel 6.1 prints it and as ipvsadm 1.31 saves it. */
 import { expect, it } from "@jest/globals";
-import { hasAffinity, parseAffinity, parseIpvs } from "../../src/sinks/balancer/ipvs-text.ts";
+import { hasAffinity, hertzOf, parseIpvs } from "../../src/sinks/balancer/ipvs-text.ts";
 
 const KERNEL = `IP Virtual Server version 1.2.1 (size=4096)
 Prot LocalAddress:Port Scheduler Flags
@@ -26,7 +26,7 @@ const SAVED = `-A -t 1.2.3.4:80 -s rr
 const RANGE = { first: 0x5000, last: 0x5fff };
 
 it("services of our marks, servers with what leads to them", () => {
-  const services = parseIpvs(KERNEL, RANGE, parseAffinity(SAVED));
+  const services = parseIpvs(KERNEL, RANGE, hertzOf(KERNEL, SAVED));
   expect([...services.values()].map(({ mark, scheduler, affinitySeconds, servers }) => [mark, scheduler, affinitySeconds, servers.size]))
     .toEqual([[20481, "rr", 0, 2], [20482, "sh", 0, 1], [20483, "wrr", 600, 0], [20485, "lc", 0, 0]]);
   expect([...services.get(20481)?.servers.values() ?? []]).toEqual([
@@ -34,7 +34,8 @@ it("services of our marks, servers with what leads to them", () => {
   ]);
 });
 
-it("affinity: only its presence is told by the kernel, its seconds by ipvsadm", () => {
+it("affinity: the kernel tells it in ticks, ipvsadm in seconds", () => {
   expect([hasAffinity(KERNEL), hasAffinity(KERNEL.replace(/ persistent.*/, " "))]).toEqual([true, false]);
-  expect([...parseAffinity(SAVED)]).toEqual([[20483, 600]]);
+  expect([hertzOf(KERNEL, SAVED), hertzOf(KERNEL, SAVED.replace("20483", "20484")), hertzOf("", SAVED)]).toEqual([250, undefined, undefined]);
+  expect(parseIpvs(KERNEL, RANGE).get(20483)?.affinitySeconds).toBe(0);
 });

@@ -3,7 +3,7 @@
  *
  * In:  text of /proc/net/ip_vs (kernel 6.1: marks and addresses in hex), of `ipvsadm --save -n`.  Out: services by mark.
  * Rule: pure; marks outside of our range are not ours and are not even returned. ipvsadm takes marks in decimal only. The
- * kernel prints affinity in ticks, of a length that it does not tell: only ipvsadm has it in seconds.
+ * kernel prints affinity in ticks, of a length that it does not tell: of one service that ipvsadm has in seconds it follows.
  */
 import { fromNumber, type Ipv4 } from "../../core/ids.ts";
 import type { MarkRange } from "../vip-table/frame.ts";
@@ -16,30 +16,38 @@ export interface IpvsService {
   readonly servers: ReadonlyMap<Ipv4, IpvsServer>;
 }
 
-const SERVICE = /^FWM\s+([0-9A-F]{8})\s+(\S+)/;
-const PERSISTENT = /^FWM\s.*\spersistent\s/m;
+const SERVICE = /^FWM\s+([0-9A-F]{8})\s+(\S+)(?:.*\spersistent\s+(\d+))?/;
+const PERSISTENT = /^FWM\s+([0-9A-F]{8})\s.*\spersistent\s+(\d+)/gm;
 const SAVED = /^-A -f (\d+) .*-p (\d+)/;
 const SERVER = /^\s+->\s+([0-9A-F]{8}):[0-9A-F]{4}\s+(\S+)\s+(\d+)\s+(\d+)\s+(\d+)/;
 
-export const hasAffinity = (text: string): boolean => PERSISTENT.test(text);
+export const hasAffinity = (text: string): boolean => text.search(PERSISTENT) >= 0;
 
-/** Seconds by mark: "-A -f 20483 -s wrr -p 600". */
-export const parseAffinity = (saved: string): ReadonlyMap<number, number> => new Map(saved.split("\n").flatMap((line) => {
-  const [, mark, seconds] = SAVED.exec(line) ?? [];
-  return mark === undefined ? [] : [[Number(mark), Number(seconds)] as const];
-}));
+/** Ticks a second, of a service that both texts have ("-A -f 20483 -s wrr -p 600"); undefined when they have none in common. */
+export function hertzOf(text: string, saved: string): number | undefined {
+  const seconds = new Map(saved.split("\n").flatMap((line) => {
+    const [, mark, value] = SAVED.exec(line) ?? [];
+    return mark === undefined ? [] : [[Number(mark), Number(value)] as const];
+  }));
+  for (const [, hex = "", ticks] of text.matchAll(PERSISTENT)) {
+    const known = seconds.get(Number.parseInt(hex, 16));
+    if (known !== undefined) return Number(ticks) / known;
+  }
+  return undefined;
+}
 
-export function parseIpvs(text: string, { first, last }: MarkRange, affinity: ReadonlyMap<number, number> = new Map()): ReadonlyMap<number, IpvsService> {
+/** `hertz`: without it no affinity is known. */
+export function parseIpvs(text: string, { first, last }: MarkRange, hertz = Infinity): ReadonlyMap<number, IpvsService> {
   const services = new Map<number, IpvsService>();
   let servers: Map<Ipv4, IpvsServer> | undefined;
   for (const line of text.split("\n")) {
     const service = SERVICE.exec(line);
     const server = service === null ? SERVER.exec(line) : null;
     if (service !== null) {
-      const [, hex = "", scheduler = ""] = service;
+      const [, hex = "", scheduler = "", ticks = 0] = service;
       const mark = Number.parseInt(hex, 16);
       servers = mark >= first && mark <= last ? new Map() : undefined;
-      if (servers !== undefined) services.set(mark, { mark, scheduler, affinitySeconds: affinity.get(mark) ?? 0, servers });
+      if (servers !== undefined) services.set(mark, { mark, scheduler, affinitySeconds: Math.round(Number(ticks) / hertz), servers });
     } else if (server !== null) {
       const [, hex = "", forward = "", weight, active, idle] = server;
       const address = fromNumber(Number.parseInt(hex, 16));

@@ -7,12 +7,13 @@
  */
 import { OperatorError } from "../../core/errors.ts";
 import type { Sink } from "../../core/reconciler.ts";
+import type { Conntrack } from "../conntrack.ts";
 import { expectSuccess, isDenied, NEEDS_NET_ADMIN, type Exec } from "../exec.ts";
 import type { MarkRange, VipTable } from "../vip-table.ts";
-import { forget, type Flow } from "./conntrack.ts";
 import { Drains } from "./drains.ts";
+import { forget, type Flow } from "./flows.ts";
 import { entriesOf, marksOf, renderIpvs, type IpvsTables } from "./ipvs-plan.ts";
-import { hasAffinity, parseAffinity, parseIpvs } from "./ipvs-text.ts";
+import { hasAffinity, hertzOf, parseIpvs } from "./ipvs-text.ts";
 import { serverKey, type BalancerChange, type BalancerState } from "./vocabulary.ts";
 
 const TIMEOUT_MS = 20_000;
@@ -20,18 +21,21 @@ const TIMEOUT_MS = 20_000;
 export interface IpvsOptions {
   readonly table: VipTable;
   readonly exec: Exec;
+  readonly conntrack: Conntrack;
   readonly marks: MarkRange;
   /** Text of /proc/net/ip_vs; rejects when there is no IPVS. */
   readonly services: (signal: AbortSignal) => Promise<string>;
   readonly now: () => number;
 }
 
-export function ipvsBalancer({ table, exec, marks, services, now }: IpvsOptions): Sink<BalancerState, BalancerChange> {
+export function ipvsBalancer({ table, exec, conntrack, marks, services, now }: IpvsOptions): Sink<BalancerState, BalancerChange> {
   const drains = new Drains(now);
+  /** The kernel's, which never changes. */
+  let hertz: number | undefined;
   const look = async (signal: AbortSignal): Promise<IpvsTables> => {
     const [objects, text] = await Promise.all([table.list(signal), services(signal)]);
-    const affinity = hasAffinity(text) ? parseAffinity(await saved(exec, signal)) : undefined;
-    return { marks: marksOf(objects ?? []), services: parseIpvs(text, marks, affinity) };
+    if (hertz === undefined && hasAffinity(text)) hertz = hertzOf(text, await saved(exec, signal));
+    return { marks: marksOf(objects ?? []), services: parseIpvs(text, marks, hertz) };
   };
   return {
     observe: async (signal) => {
@@ -46,7 +50,7 @@ export function ipvsBalancer({ table, exec, marks, services, now }: IpvsOptions)
       const { nft, ipvsadm } = render(tables, changes, marks);
       if (nft !== "") await table.write(nft, signal);
       if (ipvsadm !== "") await restore(exec, ipvsadm, signal);
-      await forget(exec, flowsOf(tables, changes), signal);
+      await forget(conntrack, flowsOf(tables, changes), signal);
     },
   };
 }

@@ -7,11 +7,11 @@
  */
 import type { Ipv4 } from "../../core/ids.ts";
 import type { Sink } from "../../core/reconciler.ts";
-import type { Exec } from "../exec.ts";
+import type { Conntrack } from "../conntrack.ts";
 import type { Row } from "../nft-table/parts.ts";
 import type { VipTable } from "../vip-table.ts";
-import { forget, type Flow } from "./conntrack.ts";
 import { Drains } from "./drains.ts";
+import { forget, type Flow } from "./flows.ts";
 import { NO_SERVICES, parseServices, renderServices, type NftService, type NftTable } from "./nft-services.ts";
 import { serverKey, serviceKey, type BalancerChange, type BalancerState, type Scheduler, type SeenEntry } from "./vocabulary.ts";
 
@@ -19,13 +19,13 @@ interface Draft { vip: Ipv4; scheduler: Scheduler; ready: Ipv4[]; draining: Ipv4
 
 export interface NftOptions {
   readonly table: VipTable;
-  readonly exec: Exec;
+  readonly conntrack: Conntrack;
   readonly now: () => number;
   /** How many services count by themselves; each costs a chain in every listing. */
   readonly ownChains?: number;
 }
 
-export function nftBalancer({ table, exec, now, ownChains = 1_000 }: NftOptions): Sink<BalancerState, BalancerChange> {
+export function nftBalancer({ table, conntrack, now, ownChains = 1_000 }: NftOptions): Sink<BalancerState, BalancerChange> {
   const drains = new Drains(now);
   /** Draining servers whose datagrams this process has let go of. */
   const released = new Set<string>();
@@ -52,7 +52,7 @@ export function nftBalancer({ table, exec, now, ownChains = 1_000 }: NftOptions)
       const { between, after, flows } = outcome(before.services, changes);
       const first = renderServices(before, between, ownChains);
       if (first.text !== "") await table.write(first.text, signal);
-      await forget(exec, flows, signal);
+      await forget(conntrack, flows, signal);
       for (const { vip, address } of flows) released.add(serverKey(vip, address));
       const rest = renderServices(first.table, after, ownChains);
       if (rest.text !== "") await table.write(rest.text, signal);
