@@ -147,6 +147,8 @@ class Surroundings implements Packets {
     return JSON.parse(await this.#run(from, "ask", kind, port, String(count), String(this.#patience), ...addresses)) as Asked[];
   }
 
+  async speaks(kind: Kind): Promise<boolean> { return JSON.parse(await this.#run("client", "speaks", kind)) as boolean; }
+
   async hold(from: Place, kind: Kind, address: string): Promise<Held> {
     this.#held += 1;
     const [place, path] = [this.#places[from], `/run/held-${this.#places[from].name}-${this.#held}`];

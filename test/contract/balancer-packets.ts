@@ -41,6 +41,14 @@ export const PACKETS: Cases<BalancerWorld> = {
       }
     }
   },
+  "SCTP too, where the kernel has it": async (world) => {
+    const packets = await world.packets();
+    if (!(await packets.speaks("sctp"))) return void process.stderr.write("   SCTP: not asked for, this kernel has none\n");
+    await put(world, ...PAIR);
+    const tally = await one(packets, "client", "sctp", 20);
+    expectEven(tally, 20);
+    expect(tally.peers).toEqual({ "10.1.1.10": 20 });
+  },
   "two services asked in turn are each spread evenly": async (world) => {
     const packets = await world.packets();
     await put(world, ...PAIR, service(OTHER), server(OTHER, B1), server(OTHER, B2));

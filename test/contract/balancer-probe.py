@@ -3,23 +3,32 @@
 # Rule: standard library of python3-minimal only; it runs in namespaces of this machine and of a virtual one.
 import json, select, socket, sys, time
 
-KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+KINDS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0), "sctp": (socket.SOCK_STREAM, 132)}
+
+
+def speaks(kind):
+    """Whether this kernel has it."""
+    try:
+        socket.socket(socket.AF_INET, *KINDS[kind]).close()
+        return True
+    except OSError:
+        return False
 
 
 def serve(name, *ports):
     """NAME PORT...: answers each line or datagram with its name and the client's address."""
     listeners, open_ones = {}, []
     for port in ports:
-        for kind in KINDS.values():
-            one = socket.socket(socket.AF_INET, kind)
+        for kind in filter(speaks, KINDS):
+            one = socket.socket(socket.AF_INET, *KINDS[kind])
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(("", int(port)))
-            if kind == socket.SOCK_STREAM:
+            if kind != "udp":
                 one.listen(1024)
             listeners[one] = kind
     while True:
         for one in select.select(list(listeners) + open_ones, [], [])[0]:
-            if listeners.get(one) == socket.SOCK_STREAM:
+            if listeners.get(one, "udp") != "udp":
                 open_ones.append(one.accept()[0])
             elif one in listeners:
                 # The answer leaves from the address that was asked when routing says so: the address of this place alone.
@@ -43,7 +52,7 @@ def question(one):
 
 
 def opened(kind, address, port, seconds):
-    one = socket.socket(socket.AF_INET, KINDS[kind])
+    one = socket.socket(socket.AF_INET, *KINDS[kind])
     one.settimeout(float(seconds))
     one.connect((address, int(port)))
     return one
@@ -84,4 +93,4 @@ def hold(kind, port, address, path):
         time.sleep(0.1)
 
 
-{"serve": serve, "ask": ask, "hold": hold}[sys.argv[1]](*sys.argv[2:])
+{"serve": serve, "ask": ask, "hold": hold, "speaks": lambda kind: print(json.dumps(speaks(kind)))}[sys.argv[1]](*sys.argv[2:])

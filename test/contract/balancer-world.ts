@@ -5,7 +5,7 @@ import type { BalancerChange, BalancerState } from "../../src/sinks/balancer.ts"
 import type { World } from "./suite.ts";
 
 export type Place = "host" | "client" | "b1" | "b2";
-export type Kind = "tcp" | "udp";
+export type Kind = "tcp" | "udp" | "sctp";
 /** refused: told so at once; silent: neither answer nor refusal. */
 export interface Asked {
   readonly by: Readonly<Record<string, number>>;
@@ -18,6 +18,8 @@ export interface Held { /** Who answers the next question; "none": nobody; "gone
 export interface Packets {
   /** `count` new sockets to each address, the addresses in turn. */
   ask(from: Place, kind: Kind, addresses: readonly string[], count: number, port?: string): Promise<readonly Asked[]>;
+  /** Whether the kernel has that protocol. */
+  speaks(kind: Kind): Promise<boolean>;
   hold(from: Place, kind: Kind, address: string): Promise<Held>;
 }
 

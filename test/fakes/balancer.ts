@@ -82,6 +82,8 @@ class FakePackets implements Packets {
   }
 
   /** A stream stays where it began, weight or not; a sender goes where weight is. */
+  speaks(): Promise<boolean> { return Promise.resolve(true); }
+
   hold(_from: Place, kind: Kind, vip: string): Promise<Held> {
     const first = this.#choose(vip);
     return Promise.resolve({
