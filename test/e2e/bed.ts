@@ -2,7 +2,7 @@
  * The lab that all end-to-end suites share, and words for what they do again and again.
  *
  * In:  FNP_E2E_LAB (lab id, default "e2e"), made by setup.ts before the first suite; FNP_E2E_KIND=vm: its nodes are virtual machines,
- *      with FNP_E2E_KERNEL ("6.1" or "6.12"). FNP_E2E_BALANCER: the plugin's BALANCER there.
+ *      with FNP_E2E_KERNEL ("6.1" or "6.12"; without it node1 has the one and node2 the other). FNP_E2E_BALANCER: the plugin's BALANCER there.
  * Rule: assertions come from outside (packets, Docker's API, kernel tables, etcd); waits poll with a generous deadline.
  * Every suite removes what it made; 99-leftovers.test.ts compares the nodes with what they were before the first.
  */

@@ -20,9 +20,12 @@ async function standing(): Promise<Lab | undefined> {
 
 async function fresh(): Promise<Lab> {
   const progress = (line: string): void => { process.stderr.write(`   ${line}\n`); };
-  const kernel = process.env["FNP_E2E_KERNEL"] ?? "6.1";
+  const kernels = process.env["FNP_E2E_KERNEL"] === undefined ? ["6.1", "6.12"] : [process.env["FNP_E2E_KERNEL"]];
   const plugin = { settings: BALANCER === undefined ? {} : { BALANCER } };
-  const nodes = [["node1", "28"], ["node2", "20.10"]].map(([name = "", engine = ""]) => ({ name, engine, plugin, kind: KIND, ...(KIND === "vm" ? { kernel } : {}) }));
+  const nodes = [["node1", "28"], ["node2", "20.10"]].map(([name = "", engine = ""], index) => {
+    const kernel = kernels[index % kernels.length] ?? "";
+    return { name, engine, plugin, kind: KIND, ...(KIND === "vm" ? { kernel } : {}) };
+  });
   const lab = await openLab({ id: LAB_ID, nodes, progress });
   // 99-leftovers, which needs the picture, does not run there.
   if (KIND === "vm") return lab;

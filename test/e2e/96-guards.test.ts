@@ -1,0 +1,67 @@
+/**
+ * IPVS under use while hands take away what keeps a marked packet out of VXLAN: no machine panics, and the VIP answers again.
+ *
+ * Must hold: requests to servers on both nodes go on while each guard is flushed alone, our table is deleted, all of IPVS's services
+ * are, and the plugin is killed; consoles.ts then looks for a panic or a dead loop. node1 has kernel 6.1, node2 6.12 (setup.ts).
+ * Rule: on nodes in namespaces the reason is printed; there nftables balances, without a mark.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { KIND, must, until, type Node } from "./bed.ts";
+import { VipStand, type Served } from "./vip-bed.ts";
+
+const STEP_MS = 600_000;
+/** Docker calls a plugin enabled 3 s after its start, and leaves one that died before that disabled for good. */
+const GROWN_S = 10;
+const chains = (name: string): string => `nft flush chain ip fnp-vips ${name}`;
+const DAMAGES: readonly (readonly [title: string, command: string])[] = [
+  ["the inner guard flushed", chains("guard")], ["the outer guard flushed", chains("out")], ["our table deleted", "nft delete table ip fnp-vips"],
+  ["our table deleted and loaded again by hand", "nft list table ip fnp-vips >/run/fnp-vips.nft && nft delete table ip fnp-vips && nft -f /run/fnp-vips.nft && rm /run/fnp-vips.nft"],
+  ["IPVS cleared", "ipvsadm -C"],
+];
+
+if (KIND !== "vm") {
+  test("guards", () => { process.stdout.write("96-guards: marks and IPVS are the business of virtual machines; './flannel-np test --only vm' runs it\n"); });
+} else {
+  describe.each(["node1", "node2"])("on %s, under use", (name) => {
+    let stand: VipStand;
+    let served: Served;
+    let node: Node;
+    beforeAll(async () => {
+      stand = await VipStand.open(`guards-${name}`);
+      node = stand.lab.node(name);
+      process.stdout.write(`96-guards: ${name} has kernel ${await must(node, ["uname", "-r"])}\n`);
+      served = await stand.serve(`guarded-${name}`, 4);
+    }, STEP_MS);
+    afterAll(() => stand.close(), STEP_MS);
+
+    /** How long until what is ours is as before; requests go on all the while. */
+    async function under(title: string, harm: () => Promise<unknown>, isRight: () => Promise<boolean>): Promise<void> {
+      const load = await stand.under(served.vip, async () => {
+        await harm();
+        const since = Date.now();
+        await until("what is ours to be there again", isRight);
+        process.stdout.write(`96-guards: ${title}, ${name}: ours again after ${((Date.now() - since) / 1_000).toFixed(1)} s\n`);
+        await stand.answered(served);
+      }, 40);
+      expect(load.sent).toBeGreaterThan(0);
+    }
+
+    /** Chains and marks, and IPVS's services with their servers; counters and dead connections are the kernel's own. */
+    const ours = (): Promise<string> => must(node, ["sh", "-c", "nft -s list table ip fnp-vips; ipvsadm --save -n | sort"]);
+
+    test.each(DAMAGES)("%s", async (title, command) => {
+      const before = await ours();
+      expect(before).toContain("meta mark set");
+      await under(title, () => must(node, ["sh", "-c", command]), async () => (await ours()) === before);
+    }, STEP_MS);
+
+    test("the plugin killed", async () => {
+      const before = await node.pluginPid();
+      await until("a plugin that Docker has accepted", async () => Number(await must(node, ["ps", "-o", "etimes=", "-p", String(before)])) > GROWN_S);
+      await under("the plugin killed", () => node.killPlugin(), async () => {
+        const now = await node.pluginPid();
+        return now !== undefined && now !== before;
+      });
+    }, STEP_MS);
+  });
+}
