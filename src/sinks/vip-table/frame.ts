@@ -31,22 +31,22 @@ export const CLOSED = "closed";
 /** (VIP, backend) pairs that get no new connection. */
 export const DRAINING = "draining";
 
-/** `typed`: a key that nft has no name for, as nft takes it and as newer versions list it. */
+/**
+ * Declared by what its keys are, which nft 1.1 lists again and nft 1.0 lists as types. Of a set that nft 1.1 made by a type's name,
+ * nft 1.0.6 dies (segmentation fault): the host's own, or this plugin's after one that was built on a newer Debian.
+ */
 export interface FrameSet {
   readonly name: string;
-  readonly key: string | readonly string[];
+  readonly declared: string;
+  readonly types: string | readonly string[];
+  readonly typeOf: Json;
   readonly data?: string;
   readonly interval?: true;
-  readonly typed?: { readonly text: string; readonly json: Json };
 }
 export interface FrameHook { readonly type: "nat" | "filter"; readonly hook: string; readonly prio: number }
 export interface FrameChain { readonly name: string; readonly hook?: FrameHook; readonly rules: readonly Rule[] }
 export interface Frame { readonly sets: readonly FrameSet[]; readonly chains: readonly FrameChain[] }
 
-const SHARED: readonly FrameSet[] = [
-  { name: RANGES, key: "ipv4_addr", interval: true }, { name: ENTRY, key: "ifname", data: "verdict", interval: true },
-  { name: LOOPS, key: ["ipv4_addr", "ipv4_addr"], data: "ipv4_addr" },
-];
 const MARK_CHAIN = "mark-vip";
 
 const isEqual = (left: Json, right: Json): Json => ({ match: { op: "==", left, right } });
@@ -57,14 +57,18 @@ const TO_RANGE = isEqual(DADDR, `@${RANGES}`);
 const vmap = (key: Json, name: string): Json => ({ vmap: { key, data: `@${name}` } });
 const toMark = (name: string): Json => ({ mangle: { key: meta("mark"), value: { map: { key: DADDR, data: `@${name}` } } } });
 
-/**
- * The number is an integer as the packet's length is one: `typeof … numgen inc mod 2` says it better, but of a map that nft 1.1
- * made so nft 1.0 dies (segmentation fault), whatever it was asked.
- */
+const ADDRESS = { types: "ipv4_addr", typeOf: DADDR } as const;
+const PAIR = { types: ["ipv4_addr", "ipv4_addr"], typeOf: { concat: [DADDR, field("saddr")] } } as const;
+const SHARED: readonly FrameSet[] = [
+  { name: RANGES, declared: "ip daddr", ...ADDRESS, interval: true },
+  { name: ENTRY, declared: "iifname : verdict", types: "ifname", typeOf: meta("iifname"), data: "verdict", interval: true },
+  { name: LOOPS, declared: "ip daddr . ip saddr : ip daddr", ...PAIR, data: "ipv4_addr" },
+];
+/** The number is an integer as the packet's length is one: `numgen inc mod 2` says it better, but of that nft 1.0.6 dies too. */
 const SLOT_MAP: FrameSet = {
-  name: SLOTS, key: ["ipv4_addr", "integer"], data: "ipv4_addr",
-  typed: { text: "typeof ip daddr . meta length : ip daddr", json: { typeof: { concat: [DADDR, meta("length")] } } },
+  name: SLOTS, declared: "ip daddr . meta length : ip daddr", types: ["ipv4_addr", "integer"], typeOf: { concat: [DADDR, meta("length")] }, data: "ipv4_addr",
 };
+const toMarks = (name: string): FrameSet => ({ name, declared: "ip daddr : meta mark", ...ADDRESS, data: "mark" });
 
 const ENTER: Rule = { text: `ip daddr @${RANGES} iifname vmap @${ENTRY}`, json: [TO_RANGE, vmap(meta("iifname"), ENTRY)] };
 const HAIRPIN: FrameChain = {
@@ -90,7 +94,7 @@ const SHUT: Rule = { text: `ip daddr @${CLOSED} return`, json: [isEqual(DADDR, `
 export function frameOf(of: FrameOf): Frame {
   if (of.engine === "ipvs") return marking(of.marks);
   return {
-    sets: [...SHARED, { name: VIPS, key: "ipv4_addr", data: "verdict" }, SLOT_MAP, { name: DRAINING, key: ["ipv4_addr", "ipv4_addr"] }],
+    sets: [...SHARED, { name: VIPS, declared: "ip daddr : verdict", ...ADDRESS, data: "verdict" }, SLOT_MAP, { name: DRAINING, declared: "ip daddr . ip saddr", ...PAIR }],
     chains: [
       { name: "pre", hook: { type: "nat", hook: "prerouting", prio: -100 }, rules: [ENTER] },
       {
@@ -112,7 +116,7 @@ function marking({ first, last }: MarkRange): Frame {
     json: [{ match: { op, left: meta("l4proto"), right: "udp" } }, toMark(map)],
   });
   return {
-    sets: [...SHARED, { name: VIPS, key: "ipv4_addr", data: "mark" }, { name: DATAGRAMS, key: "ipv4_addr", data: "mark" }, { name: CLOSED, key: "ipv4_addr" }],
+    sets: [...SHARED, toMarks(VIPS), toMarks(DATAGRAMS), { name: CLOSED, declared: "ip daddr", ...ADDRESS }],
     chains: [
       { name: MARK_CHAIN, rules: [SHUT, proto("==", DATAGRAMS), proto("!=", VIPS)] },
       { name: "guard", hook: { type: "filter", hook: "postrouting", prio: -150 }, rules: [clear] },

@@ -39,13 +39,13 @@ const isBalancers = (chain: Json | undefined): boolean => typeof chain === "stri
 /** A chain without a hook that misses rules, or a base chain's changed rule, is written again where it is. */
 const isDeep = (fault: string): boolean => !/^rule \d+ of chain /.test(fault) && !/^chain from-\d+ /.test(fault);
 
-/** A key that nft has no name for is listed by its types (1.0) or by what it is the type of (1.1). */
+/** A key is listed by its types (nft 1.0) or by what it is the type of (1.1). */
 function withoutElements(object: Row, sets: readonly FrameSet[]): Row {
   return Object.fromEntries(Object.entries(object).map(([kind, body]) => {
     if (!isRow(body) || (kind !== "set" && kind !== "map")) return [kind, body];
     const { elem: _elements, ...rest } = body;
-    const known = sets.find(({ name, typed }) => name === body["name"] && typed !== undefined && equal(typed.json, body["type"] ?? null));
-    return [kind, known === undefined ? rest : { ...rest, type: known.key as Json }];
+    const known = sets.find(({ name, typeOf }) => name === body["name"] && equal({ typeof: typeOf }, body["type"] ?? null));
+    return [kind, known === undefined ? rest : { ...rest, type: known.types as Json }];
   }));
 }
 
@@ -95,8 +95,8 @@ function expectedParts(networks: readonly VipNetwork[], of: FrameOf): Part[] {
   ];
 }
 
-function expectedSet({ name, key, data, interval }: FrameSet): Part {
-  const body: Row = { family: "ip", name, table: VIP_TABLE, type: key as Json, ...(data === undefined ? {} : { map: data }), ...(interval ? { flags: ["interval"] } : {}) };
+function expectedSet({ name, types, data, interval }: FrameSet): Part {
+  const body: Row = { family: "ip", name, table: VIP_TABLE, type: types as Json, ...(data === undefined ? {} : { map: data }), ...(interval ? { flags: ["interval"] } : {}) };
   return { name: `${data === undefined ? "set" : "map"} ${name}`, body: canonical(body) };
 }
 

@@ -83,9 +83,8 @@ function whole(entries: readonly VipEntry[], seen: SeenVips, chains: readonly st
   return `${emptied}table ip ${VIP_TABLE} {\n${anew ? sets.map(renderSet).join("") : ""}${[...networkChains(entries, of), ...frame].map(renderChain).join("")}}\n${entries.map(members).join("")}`;
 }
 
-function renderSet({ name, key, data, interval, typed }: FrameSet): string {
-  const type = typed?.text ?? `type ${typeof key === "string" ? key : key.join(" . ")}${data === undefined ? "" : ` : ${data}`}`;
-  return `\t${data === undefined ? "set" : "map"} ${name} {\n\t\t${type}\n${interval ? "\t\tflags interval\n" : ""}\t}\n`;
+function renderSet({ name, declared, data, interval }: FrameSet): string {
+  return `\t${data === undefined ? "set" : "map"} ${name} {\n\t\ttypeof ${declared}\n${interval ? "\t\tflags interval\n" : ""}\t}\n`;
 }
 
 function renderChain({ name, hook, rules }: FrameChain): string {
