@@ -11,7 +11,7 @@ import { markConflict } from "../core/marks.ts";
 import type { BalancerChoice, VipAnswer } from "../core/state-answer.ts";
 import { balancerWith } from "../reconcilers/index.ts";
 import { vipReport } from "../reconcilers/vip-report.ts";
-import { chooseEngine, countFlows, ipvsBalancer, nftBalancer, withIpvsSettings, withoutIpvs, type EngineChoice, type FormerValues } from "../sinks/balancer.ts";
+import { chooseEngine, countFlows, ipvsBalancer, nftBalancer, withIdleLimits, withIpvsSettings, withoutIpvs, type EngineChoice, type FormerValues } from "../sinks/balancer.ts";
 import { runCommand } from "../sinks/exec.ts";
 import type { Sysctls } from "../sinks/sysctls.ts";
 import { vipFrame, vipTable, type FrameOf, type VipTable } from "../sinks/vip-table.ts";
@@ -48,12 +48,12 @@ export function balancing({ config }: Base, { engine, off }: Choice, sysctls: Sy
   const now = (): number => performance.now();
   const frame = vipFrame(table, of);
   const services = (): Promise<string> => readFile("/proc/net/ip_vs", "utf8");
-  const settings = { exec: runCommand, sysctls, former, marks: config.marks };
+  const settings = { exec: runCommand, sysctls, former: formerAt(PATHS.formerSysctls), marks: config.marks };
   const settled = engine === "ipvs" ? withIpvsSettings(frame, { ...settings, kernel: release() }) : withoutIpvs(frame, { ...settings, services });
   const sink = engine === "ipvs"
     ? ipvsBalancer({ table, exec: runCommand, marks: config.marks, services, now })
     : nftBalancer({ table, exec: runCommand, now });
-  return { engine, off, table, vips: settled, services: sink };
+  return { engine, off, table, vips: withIdleLimits(settled, { sysctls, former: formerAt(PATHS.formerLimits) }), services: sink };
 }
 
 /** `GET /vips`: the kernel is asked each time. */
@@ -65,9 +65,9 @@ export const vipsOf = ({ config }: Base, { snapshot$ }: Facts, choice: Choice, {
   return { ...chosen(choice), vips: vipReport({ snapshot, desired: desired.value.entries, observed, plan: plan(desired, observed), flows }) };
 };
 
-const former: FormerValues = {
+const formerAt = (path: string): FormerValues => ({
   read: () => {
-    try { return JSON.parse(readFileSync(PATHS.formerSysctls, "utf8")) as Readonly<Record<string, string>>; } catch { return {}; }
+    try { return JSON.parse(readFileSync(path, "utf8")) as Readonly<Record<string, string>>; } catch { return {}; }
   },
-  write: (values) => { writeFileSync(PATHS.formerSysctls, JSON.stringify(values), { mode: 0o600 }); },
-};
+  write: (values) => { writeFileSync(path, JSON.stringify(values), { mode: 0o600 }); },
+});
