@@ -65,14 +65,14 @@ function driversOf({ admission, emit }: Base, { book, memory, snapshot$ }: Facts
 }
 
 function openDebug(
-  { config, log, emit, admission, boot }: Base, { snapshot$, views, standings, book, garbage }: Facts, { engine, names, balancer, vips }: Acts, meter: Meter, refused: () => StatusParts["refused"],
+  { config, log, emit, admission, boot }: Base, { snapshot$, views, standings, book, garbage }: Facts, { engine, names, balancer, vips, vipsOfSwarm }: Acts, meter: Meter, refused: () => StatusParts["refused"],
 ): Promise<DebugServer> {
   const parts = (): StatusParts => ({
     snapshot: snapshot$.value, views, lanes: engine.state(), problems: admission.obstacles, refused: [...refused(), ...damagedFiles(), ...garbageProblems(garbage())], standings: standings(), balancer, version: VERSION, boot,
   });
   const looked = namesDebug(names, PATHS.namespaces, () => snapshot$.value);
   return debugServer({
-    socketPath: PATHS.debug, listen: config.debugListen, engine, events: log, emit, ipam: book, vips, names: looked, metrics: () => [...meter.families(log.counters), ...nameFamilies(looked.stats())],
+    socketPath: PATHS.debug, listen: config.debugListen, engine, events: log, emit, ipam: book, vips, vipsOfSwarm, names: looked, metrics: () => [...meter.families(log.counters), ...nameFamilies(looked.stats())],
     state: () => stateAnswer(parts()), revision: () => snapshot$.value.revision, readiness: () => readiness(parts()),
   });
 }

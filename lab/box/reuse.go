@@ -63,7 +63,9 @@ func half(args []string) error {
 	length := flags.Duration("for", 10*time.Minute, "silence before the answer")
 	timeout := flags.Duration("timeout", 10*time.Second, "for connecting, and for the answer after the silence")
 	_ = flags.Parse(args)
-	conn, err := net.DialTimeout("tcp4", flags.Arg(0), *timeout)
+	// Go's keepalives, every 15 s, would be no silence.
+	dialer := net.Dialer{Timeout: *timeout, KeepAlive: -1}
+	conn, err := dialer.Dial("tcp4", flags.Arg(0))
 	if err != nil {
 		return err
 	}

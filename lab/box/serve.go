@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"bufio"
 	"flag"
 	"fmt"
@@ -73,7 +74,9 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func lines(address, name string) error {
-	listener, err := net.Listen("tcp", address)
+	// Go's keepalives, every 15 s, would keep a silent connection in every table on its way.
+	listening := net.ListenConfig{KeepAlive: -1}
+	listener, err := listening.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import { ipamCheck, ipamShow, type IpamOptions } from "./ipam.ts";
 import { plan } from "./plan.ts";
 import { reconcile } from "./reconcile.ts";
 import { status } from "./status.ts";
-import { vipList } from "./vip.ts";
+import { vipList, type VipOptions } from "./vip.ts";
 import { asking, type Terminal, type VerbOptions } from "./verb.ts";
 
 /** Verbs of the launcher script: programs of their own, named here so that one help shows all. */
@@ -70,9 +70,10 @@ function programFor(terminal: Terminal, done: (exit: ExitStatus) => void): Comma
   asking(ipam.command("check").description("what is leaked or held twice, and why; changes nothing without --fix"))
     .option("--fix", "let leaked addresses rest, so that they can be given again")
     .action(async (options: IpamOptions) => { done(await ipamCheck(options, terminal)); });
-  const vip = program.command("vip").description("virtual IPs of services: who serves behind them on this node");
+  const vip = program.command("vip").description("virtual IPs of services: who serves behind them");
   asking(vip.command("list").description("servers behind each VIP, their connections, and where the kernel differs").argument("[service]", "this service's, or this VIP, alone"))
-    .action(async (service: string | undefined, options: VerbOptions) => { done(await vipList(service, options, terminal)); });
+    .option("--all-nodes", "of every node of the swarm, what they do differently, and which did not answer (asked through etcd)")
+    .action(async (service: string | undefined, options: VipOptions) => { done(await vipList(service, options, terminal)); });
   for (const [verb, says] of OF_THE_LAUNCHER) launcherVerb(program, verb, says);
   return program;
 }

@@ -60,6 +60,11 @@ export interface Keys {
   dockerService(id: ServiceId): string;
   dockerTask(id: TaskId): string;
   dockerNode(id: NodeId): string;
+  /** What one node asks all others; gone when it has its answers. */
+  readonly questions: string;
+  question(id: string): string;
+  readonly answers: string;
+  answer(question: string, node: string): string;
   readonly nodes: string;
   node(id: NodeId): string;
   nodeContainers(id: NodeId): string;
@@ -79,6 +84,7 @@ export function keysBelow(etcdPrefix: string): Keys {
     serviceRanges: at("service-range/"), serviceRange: (id, address) => at("service-range", id, address),
     docker: at("docker/"), dockerNetwork: (id) => at("docker/networks", id),
     dockerService: (id) => at("docker/services", id), dockerTask: (id) => at("docker/tasks", id), dockerNode: (id) => at("docker/nodes", id),
+    questions: at("docker/questions/"), question: (id) => at("docker/questions", id), answers: at("docker/answers/"), answer: (question, node) => at("docker/answers", question, node),
     nodes: at("nodes/"), node: (id) => at("nodes", id), nodeContainers: (id) => at("nodes", id, "containers/"),
     nodeContainer: (node, id) => at("nodes", node, "containers", id),
   };

@@ -144,6 +144,28 @@ export interface VipRow {
 /** `GET /vips`. */
 export interface VipAnswer extends BalancerChoice { readonly vips: readonly VipRow[] }
 
+/** One node's part of `GET /vips/all`. */
+export interface VipNode {
+  readonly id: string;
+  readonly node: string;
+  /** Absent when nothing was heard of it. */
+  readonly balancer?: BalancerChoice;
+  readonly vips: readonly VipRow[];
+  /** VIPs that a long answer leaves out, and how many of them differ. */
+  readonly cut: number;
+  readonly cutDiffering: number;
+  /** Why its VIPs are not known. */
+  readonly missing?: string;
+}
+/** `GET /vips/all[?service=]`: this node first. */
+export interface SwarmVipAnswer {
+  readonly nodes: readonly VipNode[];
+  /** What nodes do differently although each does what it thinks right. */
+  readonly differences: readonly string[];
+  /** Why the others could not be asked. */
+  readonly problem?: ErrorState;
+}
+
 /** `GET /readyz`; status 200 when ready, 503 when not. */
 export interface ReadyAnswer { readonly ready: boolean; readonly reasons: readonly string[] }
 

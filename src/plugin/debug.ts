@@ -1,17 +1,17 @@
 /**
  * The debug endpoint (design D18): look at the operator, and make it look.
  *
- * In:  POST /reconcile[?only=a,b], /ipam/fix; GET /plan[?only=], /state, /ipam, /vips, /events[?after=&follow=&level=], /healthz, /readyz, /metrics;
+ * In:  POST /reconcile[?only=a,b], /ipam/fix; GET /plan[?only=], /state, /ipam, /vips, /vips/all[?service=], /events[?after=&follow=&level=], /healthz, /readyz, /metrics;
  *      /dns/… as in debug/names.ts.
  * Out: JSON (lines of it for events, text for metrics); errors as {"error":{code,message,cure}}.
- * Rule: POST /reconcile answers after the repair, /ipam/fix lets leaked addresses rest, /dns/flush forgets what others answered; nothing
- *       else here changes anything. No secret leaves through it.
+ * Rule: POST /reconcile answers after the repair, /ipam/fix lets leaked addresses rest, /dns/flush forgets what others answered,
+ *       /vips/all leaves a question in etcd for the time it takes; nothing else here changes anything. No secret leaves through it.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { asOperatorError, OperatorError, type ErrorCode } from "../core/errors.ts";
 import type { Emit } from "../core/events.ts";
 import type { PlanReport, RunReport } from "../core/run.ts";
-import type { IpamAnswer, PlanAnswer, PlannedChange, PlanState, ReadyAnswer, ReconcileAnswer, RefusedAnswer, VipAnswer } from "../core/state-answer.ts";
+import type { IpamAnswer, PlanAnswer, PlannedChange, PlanState, ReadyAnswer, ReconcileAnswer, RefusedAnswer, SwarmVipAnswer, VipAnswer } from "../core/state-answer.ts";
 import type { Change } from "../core/plan.ts";
 import { errorState, reconcilerState } from "../core/status.ts";
 import { toJson } from "./debug/json.ts";
@@ -44,6 +44,8 @@ export interface DebugOptions {
   readonly names: NamesDebug;
   /** Asks the kernel. */
   readonly vips: (signal: AbortSignal) => Promise<VipAnswer>;
+  /** Asks all nodes through etcd. */
+  readonly vipsOfSwarm: (service: string | undefined, signal: AbortSignal) => Promise<SwarmVipAnswer>;
   readonly metrics: () => readonly Family[];
   readonly emit: Emit;
   /** Longest wait for a run or a dry run, ms; the run itself goes on. Default 120,000. */
@@ -103,6 +105,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   "/dns/stats": { method: "GET", parameters: [], answer: async ({ options, response }) => send(response, 200, options.names.stats()) },
   "/dns/log": { method: "GET", parameters: ["as"], answer: ({ options, query, response, signal }) => log(options.names, query, response, signal) },
   "/vips": { method: "GET", parameters: [], answer: async ({ options, response, signal }) => send(response, 200, await options.vips(signal)) },
+  "/vips/all": { method: "GET", parameters: ["service"], answer: async ({ options, query, response, signal }) => send(response, 200, await options.vipsOfSwarm(query.get("service") ?? undefined, signal)) },
   "/events": { method: "GET", parameters: ["after", "follow", "level"], answer: ({ options, query, response, signal }) => streamEvents(options.events, eventsQuery(query), response, signal) },
   "/healthz": { method: "GET", parameters: [], answer: async ({ response }) => send(response, 200, { healthy: true }) },
   "/readyz": { method: "GET", parameters: [], answer: ready },

@@ -25,6 +25,7 @@ import { balancing, chosen, vipsOf, type Choice } from "./balancer.ts";
 import { PATHS, type Base } from "./base.ts";
 import type { Facts } from "./facts.ts";
 import { operate } from "./operator.ts";
+import { vipsOfSwarm } from "./vip-swarm.ts";
 
 /** Who looks again when the kernel tells of a link for this purpose, or of a facility alone. A container's start makes nobody else look. */
 const CONCERNED = {
@@ -39,6 +40,7 @@ export interface Acts {
   readonly names: DnsServing;
   readonly balancer: BalancerChoice;
   readonly vips: DebugOptions["vips"];
+  readonly vipsOfSwarm: DebugOptions["vipsOfSwarm"];
   closeLooks(): void;
 }
 
@@ -66,5 +68,6 @@ export function acts(base: Base, known: Facts, choice: Choice): Acts {
     for (const name of CONCERNED[purpose ?? facility]) poke(name);
   });
   const unwatch = watchNamespaces(PATHS.namespaces, () => poke("dns"));
-  return { engine, flanneld, lease, names, balancer: chosen(choice), vips: vipsOf(base, known, choice, balancer), closeLooks: () => { links.close(); tunnels.close(); unwatch(); } };
+  const vips = vipsOf(base, known, choice, balancer);
+  return { engine, flanneld, lease, names, balancer: chosen(choice), vips, vipsOfSwarm: vipsOfSwarm(base, known, vips), closeLooks: () => { links.close(); tunnels.close(); unwatch(); } };
 }

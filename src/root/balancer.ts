@@ -11,7 +11,7 @@ import { markConflict } from "../core/marks.ts";
 import type { BalancerChoice, VipAnswer } from "../core/state-answer.ts";
 import { balancerWith } from "../reconcilers/index.ts";
 import { vipReport } from "../reconcilers/vip-report.ts";
-import { chooseEngine, countFlows, ipvsBalancer, nftBalancer, withIpvsSettings, withoutIpvs, type EngineChoice, type FormerValues } from "../sinks/balancer.ts";
+import { chooseEngine, countFlows, ipvsBalancer, nftBalancer, withIdleLimits, withIpvsSettings, withoutIpvs, type EngineChoice, type FormerValues } from "../sinks/balancer.ts";
 import { conntrack } from "../sinks/conntrack.ts";
 import { runCommand } from "../sinks/exec.ts";
 import type { Sysctls } from "../sinks/sysctls.ts";
@@ -49,16 +49,18 @@ export function balancing({ config }: Base, { engine, off }: Choice, sysctls: Sy
   const now = (): number => performance.now();
   const frame = vipFrame(table, of);
   const services = (): Promise<string> => readFile("/proc/net/ip_vs", "utf8");
-  const settings = { exec: runCommand, sysctls, former, marks: config.marks };
+  const settings = { exec: runCommand, sysctls, former: formerAt(PATHS.formerSysctls), marks: config.marks };
   const settled = engine === "ipvs" ? withIpvsSettings(frame, { ...settings, kernel: release() }) : withoutIpvs(frame, { ...settings, services });
   const sink = engine === "ipvs"
     ? ipvsBalancer({ table, exec: runCommand, conntrack: conntrack(), marks: config.marks, services, now })
     : nftBalancer({ table, conntrack: conntrack(), now });
-  return { engine, off, table, vips: settled, services: sink };
+  return { engine, off, table, vips: withIdleLimits(settled, { sysctls, former: formerAt(PATHS.formerLimits) }), services: sink };
 }
 
 /** `GET /vips`: the kernel is asked each time. */
-export const vipsOf = ({ config }: Base, { snapshot$ }: Facts, choice: Choice, { services }: Balancing) => async (signal: AbortSignal): Promise<VipAnswer> => {
+export const vipsOf = ({ config }: Base, { snapshot$ }: Facts, choice: Choice, { services, table }: Balancing) => async (signal: AbortSignal): Promise<VipAnswer> => {
+  // `nft monitor` says nothing of elements of a map it does not know: what was last read may be a minute old.
+  table.changed();
   const { plan, desire } = balancerWith({ engine: choice.engine, off: choice.off, drainMs: config.drainMs });
   const [observed, flows] = await Promise.all([services.observe(signal), countFlows(conntrack(), signal)]);
   const snapshot = snapshot$.value;
@@ -66,9 +68,9 @@ export const vipsOf = ({ config }: Base, { snapshot$ }: Facts, choice: Choice, {
   return { ...chosen(choice), vips: vipReport({ snapshot, desired: desired.value.entries, observed, plan: plan(desired, observed), flows }) };
 };
 
-const former: FormerValues = {
+const formerAt = (path: string): FormerValues => ({
   read: () => {
-    try { return JSON.parse(readFileSync(PATHS.formerSysctls, "utf8")) as Readonly<Record<string, string>>; } catch { return {}; }
+    try { return JSON.parse(readFileSync(path, "utf8")) as Readonly<Record<string, string>>; } catch { return {}; }
   },
-  write: (values) => { writeFileSync(PATHS.formerSysctls, JSON.stringify(values), { mode: 0o600 }); },
-};
+  write: (values) => { writeFileSync(path, JSON.stringify(values), { mode: 0o600 }); },
+});

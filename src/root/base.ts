@@ -16,7 +16,7 @@ import { eventLog, type EventLog } from "../sinks/event-log.ts";
 /** Paths inside the plugin's root file system; packaging/config.json mounts the host's /run and /var/lib. */
 export const PATHS = {
   plugin: PLUGIN_SOCKET, hostPlugins: "/host/run/docker/plugins", docker: "/host/run/docker.sock", namespaces: "/host/run/docker/netns",
-  debug: "/host/run/flannel-np/debug.sock", state: "/host/var/lib/flannel-np", note: "/host/run/flannel-np/state.json", formerSysctls: "/host/run/flannel-np/former-sysctls.json", program: "/usr/bin/flanneld", tls: "/host/run/flannel-np/tls",
+  debug: "/host/run/flannel-np/debug.sock", state: "/host/var/lib/flannel-np", note: "/host/run/flannel-np/state.json", formerSysctls: "/host/run/flannel-np/former-sysctls.json", formerLimits: "/host/run/flannel-np/former-limits.json", program: "/usr/bin/flanneld", tls: "/host/run/flannel-np/tls",
 };
 export const VERSION = process.env["FLANNEL_NP_VERSION"] ?? "0.1.0";
 

@@ -5,7 +5,7 @@
  * Rule: the first snapshot exists before anything listens; addresses are noted before they are answered.
  */
 import {
-  asapScheduler, asyncScheduler, BehaviorSubject, combineLatest, distinctUntilChanged, firstValueFrom, interval, map, observeOn, of, ReplaySubject, share, startWith,
+  asapScheduler, asyncScheduler, BehaviorSubject, combineLatest, distinctUntilChanged, firstValueFrom, interval, map, observeOn, of, ReplaySubject, share, startWith, Subject,
   throttleTime, timeout, type Observable,
 } from "rxjs";
 import { AddressBook } from "../core/address-book.ts";
@@ -15,6 +15,7 @@ import type { Snapshot, Underlay, Views } from "../core/model.ts";
 import type { Problem } from "../core/state-answer.ts";
 import { unknownView, type Authority } from "../core/precedence.ts";
 import { snapshotOf, snapshots$ } from "../core/snapshot.ts";
+import type { StoredItem } from "../core/store.ts";
 import { EtcdClaims } from "../sinks/claims.ts";
 import { setAsideOf } from "../sinks/state-file.ts";
 import { readLease, readPool } from "../sources/claimed.ts";
@@ -47,6 +48,8 @@ export interface Facts {
   readonly book: AddressBook;
   /** What etcd holds below our prefix and nobody can read. */
   readonly garbage: () => ReadonlyMap<string, string>;
+  /** What nodes ask each other and answer. */
+  readonly letters$: Observable<StoredItem>;
   /** Writes the state file; resolves when it is written, or known that it cannot be. */
   save(): Promise<void>;
 }
@@ -69,9 +72,10 @@ export function facts(base: Foundation, found: Found, unguarded: Outside): Facts
   const { keys, emit, admission } = base;
   const { client, settle } = guardLayout(unguarded.etcd, keys);
   const strangers$ = new ReplaySubject<() => readonly Cidr[]>(1);
+  const letters$ = new Subject<StoredItem>();
   const outside = { ...unguarded, etcd: client, routes: withNetworks(unguarded.routes, strangers$) };
   const { state, others } = outside;
-  const tell: Tell = { foreign: (problem) => { settle(problem); admission.settle("etcd", problem); }, strangers: (ranges) => { strangers$.next(ranges); } };
+  const tell: Tell = { foreign: (problem) => { settle(problem); admission.settle("etcd", problem); }, strangers: (ranges) => { strangers$.next(ranges); }, letter: (item) => { letters$.next(item); } };
   const kept = recall(state.read(), keys, emit);
   const memory = new Memory(kept.views, Date.now);
   const { views, snapshot$, standings, garbage } = snapshots(base, found, kept, memory, outside, recallOthers(others.read(), keys, emit), tell);
@@ -82,11 +86,11 @@ export function facts(base: Foundation, found: Found, unguarded: Outside): Facts
   }, kept.ledger);
   const content = (): unknown => keep(snapshot$.value, book.state(), keys);
   snapshot$.pipe(throttleTime(KEEP_MS, asyncScheduler, { leading: false, trailing: true })).subscribe(() => void state.write(content()));
-  return { client, memory, views, snapshot$, standings, garbage, book, save: () => state.write(content()) };
+  return { client, memory, views, snapshot$, standings, garbage, letters$, book, save: () => state.write(content()) };
 }
 
 /** What sources notice beside their views. */
-type Tell = Required<Pick<EtcdSourceOptions, "foreign"> & Pick<DockerSourceOptions, "strangers">>;
+type Tell = Required<Pick<EtcdSourceOptions, "foreign" | "letter"> & Pick<DockerSourceOptions, "strangers">>;
 
 /** A container on two networks of one range, as a published task is on swarm's ingress, reaches only one of them. */
 const withNetworks = (routes: Outside["routes"], strangers$: Observable<() => readonly Cidr[]>): Outside["routes"] => async () =>
@@ -94,14 +98,14 @@ const withNetworks = (routes: Outside["routes"], strangers$: Observable<() => re
 
 function snapshots(
   { keys, emit }: Foundation, { underlay$, names$ }: Found, kept: Kept, memory: Memory, { docker, etcd, probe, hostname }: Outside, others: Standings,
-  { foreign, strangers }: Tell,
+  { foreign, strangers, letter }: Tell,
 ): Pick<Facts, "views" | "snapshot$" | "standings" | "garbage"> {
   const views: Record<Authority, Views> = { docker: kept.views, etcd: kept.views, memory: kept.views };
   const noted = (from: Authority, views$: Observable<Views>): Observable<Views> =>
     views$.pipe(map((seen) => { views[from] = seen; return seen; }), share({ connector: () => new ReplaySubject(1) }));
   const docker$ = noted("docker", dockerSource({ api: docker, driverNames: () => names$.value, hostname, underlay$, emit, strangers }).views$);
   let garbage: ReadonlyMap<string, string> = new Map();
-  const etcd$ = etcdSource({ client: etcd, keys, emit, foreign, unreadable: (found) => { garbage = found; } }).views$;
+  const etcd$ = etcdSource({ client: etcd, keys, emit, foreign, letter, unreadable: (found) => { garbage = found; } }).views$;
   const alive = liveness({ etcd$, docker$, probe, emit, kept: others });
   const sources = {
     docker: docker$,

@@ -5,6 +5,7 @@
  */
 export { countFlows } from "./balancer/flows.ts";
 export { chooseEngine, type EngineChoice } from "./balancer/engine.ts";
+export { withIdleLimits } from "./balancer/idle-limits.ts";
 export { withIpvsSettings, withoutIpvs, type FormerValues } from "./balancer/ipvs-settings.ts";
 export { ipvsBalancer } from "./balancer/ipvs.ts";
 export { nftBalancer } from "./balancer/nftables.ts";

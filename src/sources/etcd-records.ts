@@ -23,7 +23,7 @@ const read = <T>(what: string, parse: (text: string) => T | undefined) => z.pipe
   return z.NEVER;
 }));
 const id = <T extends string>() => z.pipe(z.string().check(z.minLength(1)), z.transform((text) => text as T));
-const ipv4 = read("an IPv4 address", parseIpv4);
+export const ipv4 = read("an IPv4 address", parseIpv4);
 const cidr = read("an IPv4 block", parseCidr);
 const mac = read("a MAC address", parseMac);
 const flannelId = read("a flannel-id", parseFlannelId);

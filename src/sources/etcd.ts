@@ -11,10 +11,12 @@ import type { Views } from "../core/model.ts";
 import type { Keys } from "../core/names.ts";
 import { unknownView, type Coverage, type View } from "../core/precedence.ts";
 import type { Source } from "../core/reconciler.ts";
+import type { StoredItem } from "../core/store.ts";
 import { explain } from "../core/errors.ts";
 import { EtcdBook } from "./etcd-book.ts";
 import { foreignLayout, type ForeignLayout } from "./etcd-layout.ts";
 import type { RecordKind, RecordOf } from "./etcd-records.ts";
+import { isLetter } from "./letters.ts";
 import { watchPrefix, type WatchNews, type WatchPace, type WatchPort } from "./etcd-watch.ts";
 
 export interface EtcdSourceOptions {
@@ -26,12 +28,14 @@ export interface EtcdSourceOptions {
   readonly foreign?: (problem: ForeignLayout | undefined) => void;
   /** Told once: keys nobody can read, with the reason; the map changes with what is there. */
   readonly unreadable?: (garbage: ReadonlyMap<string, string>) => void;
+  /** Told of each question and answer of nodes among each other, as it comes; a listing brings those that still lie there. */
+  readonly letter?: (item: StoredItem) => void;
 }
 
 export const etcdSource = (options: EtcdSourceOptions): Source =>
   ({ name: "etcd", views$: pictures(options).pipe(share({ connector: () => new ReplaySubject(1), resetOnRefCountZero: true })) });
 
-function pictures({ client, keys, emit, pace, foreign, unreadable }: EtcdSourceOptions): Observable<Views> {
+function pictures({ client, keys, emit, pace, foreign, unreadable, letter }: EtcdSourceOptions): Observable<Views> {
   return new Observable((out) => {
     const book = new EtcdBook(keys, ({ key, reason }) => emit("source.garbage", { source: "etcd", key, reason }));
     const say = speaker(emit, book);
@@ -52,9 +56,12 @@ function pictures({ client, keys, emit, pace, foreign, unreadable }: EtcdSourceO
       const next = problem === undefined ? pictureOf(book, trouble === undefined ? "complete" : "unknown", picture) : lowered(picture);
       if (next !== picture) out.next(next);
       picture = next;
+      if (letter !== undefined) for (const item of putsOf(news)) if (isLetter(keys, item)) letter(item);
     });
   });
 }
+
+const putsOf = (news: WatchNews): readonly StoredItem[] => (news.kind === "lost" ? [] : news.kind === "listed" ? news.items : news.puts);
 
 /** Why nothing may be concluded from absence; undefined when all is well. */
 function troubleOf(news: WatchNews, problem: ForeignLayout | undefined): string | undefined {

@@ -1,6 +1,6 @@
 /** `vip list` against a debug endpoint on a socket. */
 import { afterEach, describe, expect, test } from "@jest/globals";
-import type { VipAnswer } from "../../src/core/state-answer.ts";
+import type { SwarmVipAnswer, VipAnswer, VipNode } from "../../src/core/state-answer.ts";
 import { fakeOperator, flannelNp, type FakeOperator, type Said } from "./fake-operator.ts";
 
 let operator: FakeOperator | undefined;
@@ -9,6 +9,10 @@ afterEach(async () => { await operator?.close(); operator = undefined; });
 async function list(answer: unknown, ...args: readonly string[]): Promise<Said> {
   operator = await fakeOperator({ "GET /vips": answer });
   return flannelNp(["vip", "list", ...args, "--socket", operator.socket]);
+}
+async function listAll(answer: SwarmVipAnswer, ...args: readonly string[]): Promise<Said> {
+  operator = await fakeOperator({ "GET /vips/all": answer, "GET /vips/all?service=web": answer });
+  return flannelNp(["vip", "list", "--all-nodes", ...args, "--socket", operator.socket]);
 }
 const answer = {
   engine: "nftables", why: "BALANCER=auto", vips: [
@@ -51,5 +55,48 @@ describe("vip list", () => {
 
   test("without any VIP it says so", async () => {
     expect((await list({ engine: "off", why: "BALANCER=off", vips: [] })).out).toBe("engine off (BALANCER=off)\nno VIP on this node\n");
+  });
+});
+
+describe("vip list --all-nodes", () => {
+  const part = (node: string, more: Partial<VipNode> = {}): VipNode =>
+    ({ id: node, node, balancer: { engine: "nftables", why: "auto" }, vips: answer.vips.slice(1), cut: 0, cutDiffering: 0, ...more });
+  const [empty] = answer.vips.slice(1);
+
+  test("every node's rows, by node; exit 0 when nothing differs", async () => {
+    const { exit, out, err } = await listAll({ nodes: [part("n1", { vips: answer.vips }), part("n2")], differences: [] });
+    expect(err).toBe("");
+    expect(out).toBe([
+      "n1: engine nftables (auto)", "n2: engine nftables (auto)",
+      "NODE  SERVICE  NETWORK  VIP       SCHEDULER  SERVER    STATE             CONNECTIONS  CONTAINER  RUNS ON",
+      "n1    web      net      10.1.0.5  rr         10.1.4.2  ready             7            c1         box-a",
+      "n1    -        -        -         -          10.1.5.2  draining for 3 s  1            c2         box-b",
+      "n1    empty    net      10.1.0.6  rr         -         refuses           -            -          -",
+      "n2    empty    net      10.1.0.6  rr         -         refuses           -            -          -", "",
+    ].join("\n"));
+    expect(exit).toBe(0);
+  });
+
+  test.each<readonly [string, SwarmVipAnswer, string]>([
+    ["a table differs", { nodes: [part("n1"), part("n2", { vips: [{ ...empty as VipNode["vips"][number], differences: ["create a>b (missing)"] }] })], differences: [] }, "\nDIFFERENT IN THE KERNEL\n  n2: create a>b (missing)\n"],
+    ["nodes differ", { nodes: [part("n1"), part("n2")], differences: ["v>s takes connections on n1, not on n2"] }, "\nDIFFERENT BETWEEN NODES\n  v>s takes connections on n1, not on n2\n"],
+    ["a node is not heard", { nodes: [part("n1"), { id: "n2", node: "n2", vips: [], cut: 0, cutDiffering: 0, missing: "its plugin was stopped" }], differences: [] }, "\nNOT HEARD\n  n2: its plugin was stopped\n"],
+    ["what is cut differs", { nodes: [part("n1"), part("n2", { cut: 3, cutDiffering: 1 })], differences: [] }, "\nNOT SHOWN\n  n2: 3 VIPs, 1 of them different in the kernel; name a service"],
+    ["etcd is away", { nodes: [part("n1")], differences: [], problem: { code: "unavailable", message: "Cannot reach etcd", cure: "Start it" } }, "\nCannot reach etcd.\nStart it.\n"],
+  ])("exit 1 when %s", async (_what, seen, text) => {
+    const { exit, out } = await listAll(seen);
+    expect(out).toContain(text);
+    expect(exit).toBe(1);
+  });
+
+  test("what is only cut is counted, exit 0; JSON is the whole answer", async () => {
+    const seen = { nodes: [part("n1"), part("n2", { cut: 1 })], differences: [] };
+    expect(await listAll(seen)).toMatchObject({ exit: 0, out: expect.stringContaining("n2: 1 VIP; name a service, or ask there without --all-nodes") });
+    await operator?.close();
+    expect(JSON.parse((await listAll(seen, "web", "-o", "json")).out)).toEqual(seen);
+  });
+
+  test("a service that no node knows", async () => {
+    expect(await listAll({ nodes: [part("n1", { vips: [] })], differences: [] }, "web")).toMatchObject({ exit: 2, err: expect.stringContaining("Cannot find a VIP of web on any node") });
   });
 });

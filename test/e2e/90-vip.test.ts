@@ -2,11 +2,14 @@
  * One VIP per service and network, the one swarm shows, answered on every node and balanced over the tasks of all nodes.
  *
  * Must hold: container → VIP from every node reaches every task, evenly, TCP and UDP; host → VIP; a task reaches itself; the
- * server sees the client's address; pingable.
+ * server sees the client's address; pingable; every node can tell what all nodes do with it.
  */
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { execa } from "execa";
+import { fileURLToPath } from "node:url";
 import type { Lab } from "../../lab/lab.ts";
-import { DEADLINE_MS, must, pings, type Box } from "./bed.ts";
+import type { SwarmVipAnswer } from "../../src/core/state-answer.ts";
+import { DEADLINE_MS, DRIVER, LAB_ID, must, pings, until, type Box } from "./bed.ts";
 import { clientIn, floodFrom, spread, VipStand } from "./vip-bed.ts";
 
 const NET = "vip-a";
@@ -65,4 +68,45 @@ describe("the VIP that swarm shows", () => {
       expect([...new Set(lines.map(clientIn))]).toEqual([address]);
     }
   });
+});
+
+describe("vip list --all-nodes", () => {
+  const cli = fileURLToPath(new URL("../../flannel-np", import.meta.url));
+  const asked = async (from: string, ...args: readonly string[]) => {
+    const { exitCode, stdout, stderr } = await execa(cli, ["vip", "list", "vip-web", "--all-nodes", ...args, "--node", from, "--lab", LAB_ID], { reject: false, timeout: DEADLINE_MS });
+    return { exitCode, stdout, stderr };
+  };
+  const untilAllWell = (from: string) => until(`all nodes to be well, asked from ${from}`, async () => {
+    const said = await asked(from, "-o", "json");
+    if (said.exitCode === 0) return JSON.parse(said.stdout) as SwarmVipAnswer;
+    throw new Error(`exit ${said.exitCode}: ${said.stdout}${said.stderr}`);
+  });
+  const hosts = () => Promise.all(lab.nodes.map((node) => must(node, ["hostname"])));
+
+  it.each(["node1", "node2"])("shows every node's part, asked from %s, and leaves nothing in etcd", async (name) => {
+    const { nodes, differences } = await untilAllWell(name);
+    expect([nodes.map(({ node }) => node).sort(), differences]).toEqual([(await hosts()).sort(), []]);
+    expect(nodes[0]?.node).toBe(await must(lab.node(name), ["hostname"]));
+    for (const { vips } of nodes) expect(vips.map((row) => [row.vip, row.backends.length])).toEqual([[vip, 4]]);
+    const { stdout, exitCode } = await asked(name);
+    expect([exitCode, stdout.split("\n").filter((line) => line.includes(vip)).map((line) => line.split(" ")[0]).sort()]).toEqual([0, (await hosts()).sort()]);
+    await until("questions and answers to be gone", async () => !(await lab.etcd.ctl(["get", "--prefix", "--keys-only", "/"])).stdout.match(/docker\/(questions|answers)/));
+  });
+
+  it("names a node whose plugin was stopped, and one that says nothing", async () => {
+    const [one, two] = [lab.node("node1"), lab.node("node2")];
+    const host = await must(two, ["hostname"]);
+    await must(two, ["docker", "plugin", "disable", "-f", DRIVER]);
+    try {
+      expect(await asked(one.name)).toMatchObject({ exitCode: 1, stdout: expect.stringContaining(`NOT HEARD\n  ${host}: its plugin was stopped`) });
+    } finally { await must(two, ["docker", "plugin", "enable", DRIVER]); }
+    await untilAllWell(one.name);
+    const pid = await two.pluginPid();
+    if (pid === undefined) throw new Error("Cannot find node2's plugin");
+    process.kill(pid, "SIGSTOP");
+    try {
+      expect(await asked(one.name)).toMatchObject({ exitCode: 1, stdout: expect.stringContaining(`NOT HEARD\n  ${host}: no answer within 5 s`) });
+    } finally { process.kill(pid, "SIGCONT"); }
+    await untilAllWell(one.name);
+  }, 4 * DEADLINE_MS);
 });

@@ -50,6 +50,9 @@ export const container = (n: number, more: Partial<Container> = {}): Container =
   id: `box-${n}` as ContainerId, node: NODE, name: `box${n}`, hostname: `h${n}`, state: "running", health: "none", sandbox: `s${n}`,
   networks: {}, ...more,
 });
+/** Node 1 is this node. */
+export const nodeRecord = (n: number): NodeRecord =>
+  ({ id: ([NODE, OTHER][n - 1] ?? `node-${n}`) as NodeId, hostname: `box-${n}`, publicIp: publicIp(n), role: "worker" });
 
 export interface Kind<T> { readonly items: readonly T[]; readonly settled?: boolean; readonly from?: Authority }
 export interface World {

@@ -18,7 +18,7 @@ beforeEach(async () => {
   log = eventLog({ dir: join(folder, "log"), boot: "b1", maxBytes: 10_000_000, level: "info" });
   server = await debugServer({
     socketPath: join(folder, "run", "debug.sock"), events: log, emit: log.emit, revision: () => 0, state: () => ({}), metrics: () => [], names: fakeNames(),
-    ipam: { report: () => ({ ranges: [], findings: [] }), fix: () => Promise.resolve({ ranges: [], findings: [] }) }, vips: async () => ({ engine: "off", why: "BALANCER=off", vips: [] }), readiness: () => ({ ready: true, reasons: [] }), engine: { names: [], run: async () => [], plan: async () => [] },
+    ipam: { report: () => ({ ranges: [], findings: [] }), fix: () => Promise.resolve({ ranges: [], findings: [] }) }, vips: async () => ({ engine: "off", why: "BALANCER=off", vips: [] }), vipsOfSwarm: async () => ({ nodes: [], differences: [] }), readiness: () => ({ ready: true, reasons: [] }), engine: { names: [], run: async () => [], plan: async () => [] },
   });
 });
 afterEach(async () => {

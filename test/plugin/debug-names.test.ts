@@ -24,7 +24,7 @@ beforeEach(async () => {
   names = fakeNames();
   server = await debugServer({
     socketPath: socketPath(), events: log, emit: log.emit, revision: () => 0, state: () => ({}), metrics: () => [], names,
-    ipam: { report: () => ({ ranges: [], findings: [] }), fix: () => Promise.resolve({ ranges: [], findings: [] }) }, vips: async () => ({ engine: "off", why: "BALANCER=off", vips: [] }), readiness: () => ({ ready: true, reasons: [] }), engine: { names: [], run: async () => [], plan: async () => [] },
+    ipam: { report: () => ({ ranges: [], findings: [] }), fix: () => Promise.resolve({ ranges: [], findings: [] }) }, vips: async () => ({ engine: "off", why: "BALANCER=off", vips: [] }), vipsOfSwarm: async () => ({ nodes: [], differences: [] }), readiness: () => ({ ready: true, reasons: [] }), engine: { names: [], run: async () => [], plan: async () => [] },
   });
 });
 afterEach(async () => {

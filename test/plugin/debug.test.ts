@@ -41,6 +41,7 @@ const options = (over: Partial<DebugOptions> = {}): DebugOptions => ({
   },
   state: () => ({ networks: new Map([["n1", { name: "web", options: { PSK: "top", mtu: "1400" } }]]), names: new Set(["a"]) }),
   vips: async () => ({ engine: "nftables", why: "BALANCER=auto", vips: [] }),
+  vipsOfSwarm: async (service) => ({ nodes: [], differences: [service ?? "all"] }),
   ipam: { report: () => ({ ranges: [], findings: [] }), fix: () => Promise.resolve({ ranges: [], findings: [] }) },
   names: fakeNames(),
   readiness: () => (ready ? { ready, reasons: [] } : { ready, reasons: ["etcd does not answer"] }),
