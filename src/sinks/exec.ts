@@ -159,7 +159,7 @@ function exitOf(spec: ProcessSpec, result: Ended): Exit {
 export interface LineObserver { next(line: string): void; error(error: OperatorError): void }
 
 /**
- * Lines of a program that never ends by itself (`ip monitor`, `nft monitor`). Its end is an error: `unavailable`, or
+ * Lines of a program that never ends by itself (`ip monitor`, `nft monitor`), warnings too. Its end is an error: `unavailable`, or
  * `unsupported` when it is not installed. The returned function ends the child and the calls:
  * `new Observable<string>((subscriber) => spawnLines("ip", ["monitor"], subscriber))`.
  */
@@ -169,7 +169,10 @@ export function spawnLines(file: string, args: readonly string[], observer: Line
   const child = startProcess({
     file, args, ...(netns === undefined ? {} : { netns }),
     onStdout: (line) => { if (wanted) observer.next(line); },
-    onStderr: (line) => { if (complaint === "") complaint = line; },
+    onStderr: (line) => {
+      if (complaint === "") complaint = line;
+      if (wanted) observer.next(line);
+    },
   });
   void child.exited.then((exit) => {
     if (!wanted) return;

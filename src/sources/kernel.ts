@@ -6,7 +6,7 @@
  *       A child that dies is started again; on every start each of its facilities is hinted once, since what happened in
  *       between was not seen. Never errors, never completes. (IPVS and iptables-legacy have no such events: D23.)
  */
-import { catchError, defer, EMPTY, filter, from, map, merge, repeat, tap, timer, type Observable } from "rxjs";
+import { catchError, defer, EMPTY, from, map, merge, mergeMap, repeat, tap, timer, type Observable } from "rxjs";
 import { GATEWAY_LINK, LINK_PREFIX, NFT_TABLE, VIP_TABLE } from "../core/names.ts";
 
 export type Facility = "links" | "routes" | "neighbours" | "nft" | "vips";
@@ -15,7 +15,7 @@ export type Purpose = "gateway" | "endpoint" | "tunnel";
 /** `purpose` is absent where the line does not name a link of ours: then it may be about any. */
 export interface KernelHint { readonly facility: Facility; readonly purpose?: Purpose }
 
-/** Starts a child in the C locale and emits its stdout by line; completes or errors when it ends; unsubscribing ends it. */
+/** Starts a child in the C locale and emits what it prints by line, warnings too; completes or errors when it ends; unsubscribing ends it. */
 export type SpawnLines = (file: string, args: readonly string[]) => Observable<string>;
 
 export interface KernelHintsOptions { readonly spawn: SpawnLines; readonly backoffMs?: readonly [first: number, max: number] }
@@ -24,7 +24,7 @@ interface Monitor {
   readonly file: string;
   readonly args: readonly string[];
   readonly facilities: readonly Facility[];
-  read(line: string): KernelHint | undefined;
+  read(line: string): readonly KernelHint[];
 }
 
 const MONITORS: readonly Monitor[] = [
@@ -45,7 +45,7 @@ function watch({ file, args, facilities, read }: Monitor, spawn: SpawnLines, [fi
   let startedAt = 0;
   const life$ = defer(() => {
     startedAt = performance.now();
-    const lines$ = spawn(file, args).pipe(map(read), filter((hint) => hint !== undefined));
+    const lines$ = spawn(file, args).pipe(mergeMap(read));
     return merge(from(facilities).pipe(map((facility): KernelHint => ({ facility }))), lines$);
   });
   return life$.pipe(
@@ -60,14 +60,14 @@ const OURS = new RegExp(`^(${LINK_PREFIX}|fnq|flannel\\.)`);
 /** `12: name`, `12: name@peer:` (link, address) or `dev name` (route, neighbour, forwarding entry). */
 const NAMED = /(?:^|\s)(?:\d+: ([^\s:@]+)|dev ([^\s:@]+))/;
 
-function hintOf(facility: Facility, line: string): KernelHint | undefined {
+function hintOf(facility: Facility, line: string): readonly KernelHint[] {
   const match = NAMED.exec(line);
   const name = match?.[1] ?? match?.[2];
-  if (name === undefined) return line.trim() === "" ? undefined : { facility };
-  if (!OURS.test(name)) return undefined;
+  if (name === undefined) return line.trim() === "" ? [] : [{ facility }];
+  if (!OURS.test(name)) return [];
   const purpose = purposeOf(name);
   // Containers are resolved all the time; only flannel's rows are of our making.
-  return facility === "neighbours" && purpose !== "tunnel" ? undefined : { facility, purpose };
+  return facility === "neighbours" && purpose !== "tunnel" ? [] : [{ facility, purpose }];
 }
 
 function purposeOf(name: string): Purpose {
@@ -78,20 +78,27 @@ function purposeOf(name: string): Purpose {
 const LABELS: Readonly<Record<string, Facility>> = { LINK: "links", ADDR: "links", ROUTE: "routes", NEIGH: "neighbours" };
 
 /** With `label` each line begins with what it is about (iproute2 ip/ipmonitor.c): `[LINK]12: fnp…`. */
-function ipLine(line: string): KernelHint | undefined {
+function ipLine(line: string): readonly KernelHint[] {
   const [, label = "", rest = ""] = /^\[([A-Z]+)\](.*)$/.exec(line) ?? [];
   const facility = LABELS[label];
   // IPv6 comes and goes with each link by itself and is none of ours.
-  if (facility === undefined || rest.includes("::")) return undefined;
+  if (facility === undefined || rest.includes("::")) return [];
   // The service range is a local route by way of lo.
-  return facility === "routes" && / dev lo /.test(rest) ? { facility, purpose: "gateway" } : hintOf(facility, rest);
+  return facility === "routes" && / dev lo /.test(rest) ? [{ facility, purpose: "gateway" }] : hintOf(facility, rest);
 }
 
 /** `add rule ip fnp …`, `delete table ip fnp`, iptables-nft's `create chain ip filter …` (nftables 1.0). */
 const NFT_OURS = new RegExp(`^(add|create|insert|replace|delete|destroy|flush|reset) \\w+ ip (${NFT_TABLE}|${VIP_TABLE}|filter)( |$)`);
 
+/**
+ * nft monitor 1.0.6 forgets a set with the first rule that is deleted and looked into it, and of the set's elements it only
+ * says this from then on, not whose they are.
+ */
+const NFT_FORGOT = /^W: Received event for an unknown set/;
+
 /** Our two tables, and the filter table that holds our one iptables chain where iptables is nft's. */
-function nftLine(line: string): KernelHint | undefined {
+function nftLine(line: string): readonly KernelHint[] {
+  if (NFT_FORGOT.test(line)) return [{ facility: "nft" }, { facility: "vips" }];
   const table = NFT_OURS.exec(line)?.[2];
-  return table === undefined ? undefined : { facility: table === VIP_TABLE ? "vips" : "nft" };
+  return table === undefined ? [] : [{ facility: table === VIP_TABLE ? "vips" : "nft" }];
 }

@@ -11,10 +11,10 @@ const NETNS = `fnp-monitor-${process.pid}`;
 const inside = (...command: string[]): void => { execFileSync("ip", ["netns", "exec", NETNS, ...command], { stdio: "pipe" }); };
 const children = new Set<number>();
 const spawnLines: SpawnLines = (file, args) => new Observable((out) => {
-  const child = spawn("ip", ["netns", "exec", NETNS, file, ...args], { stdio: ["ignore", "pipe", "ignore"] });
+  const child = spawn("ip", ["netns", "exec", NETNS, file, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   const pid = child.pid ?? 0;
   children.add(pid);
-  createInterface(child.stdout).on("line", (line) => out.next(line));
+  for (const stream of [child.stdout, child.stderr]) createInterface(stream).on("line", (line) => out.next(line));
   child.on("exit", () => {
     children.delete(pid);
     out.complete();
@@ -60,6 +60,17 @@ test("links, addresses, routes, rows of flannel's device, our table, our iptable
   await hinted("neighbours", "ip neigh add 10.1.9.0 lladdr 0e:00:00:00:00:44 dev flannel.6514 nud permanent");
   await hinted("nft", "nft add table ip fnp");
   await hinted("nft", "iptables-nft -N FNP-FORWARD");
+});
+
+test("elements of a map, also after a rule that used it has gone", async () => {
+  const element = ["nft add element ip fnp-vips slots { 10.1.0.5 . 0 : 10.1.1.11 }", "nft delete element ip fnp-vips slots { 10.1.0.5 . 0 }"];
+  const chain = "chain ip fnp-vips vip-10.1.0.5";
+  await hinted("vips", "nft add table ip fnp-vips", "nft add map ip fnp-vips slots { typeof ip daddr . meta length : ip daddr ; }");
+  await hinted("vips", ...element);
+  await hinted("vips", `nft add ${chain}`, "nft add rule ip fnp-vips vip-10.1.0.5 dnat to ip daddr . numgen inc mod 1 map @slots", `nft flush ${chain}`);
+  // What has happened so far is told before this is done.
+  await hinted("links", "ip link add fnplast type bridge");
+  for (let n = 0; n < 3; n += 1) await hinted("vips", ...element);
 });
 
 test("a monitor that is killed comes back and says where to look", async () => {

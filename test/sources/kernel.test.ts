@@ -50,6 +50,14 @@ describe("lines as iproute2 6.1 and nftables 1.0.6 print them", () => {
     subscription.unsubscribe();
     expect(hints).toEqual(facility === "nothing" ? [] : [facility]);
   });
+
+  test("an element of a set that the monitor has forgotten may be of any table", () => {
+    const { hints, child, subscription } = bed();
+    hints.length = 0;
+    child("nft").next("W: Received event for an unknown set.");
+    subscription.unsubscribe();
+    expect(hints).toEqual(["nft", "vips"]);
+  });
 });
 
 test.each<[string, string, Purpose | undefined]>([
