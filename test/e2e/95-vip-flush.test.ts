@@ -1,13 +1,13 @@
 /**
  * Somebody flushes the whole packet filter, or deletes our table: a VIP answers again within 5 s.
  *
- * Must hold: `iptables -F` of filter and nat, in both flavours, and the deletion of our nft table: what of it was ours is there
+ * Must hold: `iptables -F` of filter and nat, in both flavours, the deletion of our nft table or of one element: what of it was ours is there
  * again, and a request through the VIP is answered, within 5 s (printed). What Docker had there stays lost until Docker makes it
  * again; that is Docker's, no VIP needs it, and this suite puts it back itself.
  */
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { must, until, type Node } from "./bed.ts";
-import { floodFrom, VipStand, type Served } from "./vip-bed.ts";
+import { floodFrom, untilTasks, VipStand, type Served } from "./vip-bed.ts";
 
 const REPAIR_MS = 5_000;
 const say = (line: string): boolean => process.stderr.write(`   ${line}\n`);
@@ -60,6 +60,27 @@ describe("on both nodes, after", () => {
         await stand.answered(served);
       } finally {
         await must(node, ["sh", "-c", GIVE_BACK]);
+      }
+    }
+  }, 200_000);
+});
+
+describe("on both nodes, one element deleted", () => {
+  const slots = async (node: Node): Promise<readonly string[]> =>
+    (await must(node, ["sh", "-c", `nft list map ip fnp-vips slots | grep -oE '${served.vip.replaceAll(".", "[.]")} [.] [0-9]+ : [0-9.]+' | sort`])).split("\n");
+
+  it("a server's slot, also after the number of servers has changed", async () => {
+    for (const replicas of [2, 4]) {
+      await stand.scale("flush-web", replicas);
+      await stand.answered({ vip: served.vip, names: await untilTasks(stand.lab, "flush-web", replicas) });
+      for (const { node } of stand.clients) {
+        const before = await slots(node);
+        await must(node, ["nft", "delete", "element", "ip", "fnp-vips", "slots", `{ ${before[0]?.split(" : ")[0] ?? ""} }`]);
+        const since = Date.now();
+        await until("the slot to be there again", async () => (await slots(node)).join() === before.join());
+        const repaired = Date.now() - since;
+        say(`a slot of ${before.length} deleted, ${node.name}: there again after ${repaired} ms`);
+        expect(repaired).toBeLessThan(REPAIR_MS);
       }
     }
   }, 200_000);
