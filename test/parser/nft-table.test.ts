@@ -39,17 +39,17 @@ it("a table is replaced in one transaction", () => expect(renderTable({ networks
 delete table ip fnp
 table ip fnp {
 	map entry {
-		type ifname : verdict
+		typeof iifname : verdict
 		flags interval
 		elements = { "fnp0002t*" : goto net-101, "flannel.101" : goto net-101 }
 	}
 	set links {
-		type ifname
+		typeof iifname
 		flags interval
 		elements = { "fnp0002t*", "flannel.101" }
 	}
 	set links-101 {
-		type ifname
+		typeof iifname
 		flags interval
 		elements = { "fnp0002t*", "flannel.101" }
 	}

@@ -37,9 +37,23 @@ export function canonical(value: Json, key = ""): Json {
     return key === "elem" || key === "flags" ? items.sort((a, b) => compare(JSON.stringify(a), JSON.stringify(b))) : items;
   }
   if (!isRow(value)) return value;
+  if (key === "type" && value["typeof"] !== undefined) return typesOf(value["typeof"]);
   const entries = Object.entries(value).filter(([name]) => name !== "handle");
   return Object.fromEntries(entries.sort(([a], [b]) => compare(a, b)).map(([name, item]) => [name, canonical(item, name)]));
 }
+
+/**
+ * Sets are declared by what their keys are (`typeof ip daddr`), which nft 1.1 lists again and nft 1.0 lists as types. Of a set that
+ * nft 1.1 made by a type's name nft 1.0.6 dies (segmentation fault): the host's own, or this plugin's after one from a newer Debian.
+ */
+function typesOf(key: Json): Json {
+  if (!isRow(key)) return key;
+  const { concat, meta, payload } = key;
+  if (isList(concat)) return concat.map(typesOf);
+  const name = isRow(meta) ? `meta ${String(meta["key"])}` : isRow(payload) ? `${String(payload["protocol"])} ${String(payload["field"])}` : "";
+  return TYPES[name] ?? key;
+}
+const TYPES: Readonly<Record<string, string>> = { "ip daddr": "ipv4_addr", "ip saddr": "ipv4_addr", "meta iifname": "ifname", "meta length": "integer" };
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 

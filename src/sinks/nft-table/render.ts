@@ -17,8 +17,8 @@ export function renderTable(table: NftTable): string {
 
 function renderSet({ name, elements, map }: LinkSet): string {
   const members = elements.map(([link, chain]) => (chain === undefined ? `"${link}"` : `"${link}" : goto ${chain}`)).join(", ");
-  const [kind, type] = map ? ["map", "ifname : verdict"] : ["set", "ifname"];
-  return `\t${kind} ${name} {\n\t\ttype ${type}\n\t\tflags interval\n\t\telements = { ${members} }\n\t}\n`;
+  const [kind, type] = map ? ["map", "iifname : verdict"] : ["set", "iifname"];
+  return `\t${kind} ${name} {\n\t\ttypeof ${type}\n\t\tflags interval\n\t\telements = { ${members} }\n\t}\n`;
 }
 
 function renderChain({ name, hook, rules }: Chain): string {

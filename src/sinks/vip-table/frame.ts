@@ -31,15 +31,11 @@ export const CLOSED = "closed";
 /** (VIP, backend) pairs that get no new connection. */
 export const DRAINING = "draining";
 
-/**
- * Declared by what its keys are, which nft 1.1 lists again and nft 1.0 lists as types. Of a set that nft 1.1 made by a type's name,
- * nft 1.0.6 dies (segmentation fault): the host's own, or this plugin's after one that was built on a newer Debian.
- */
+/** `declared`: what its keys and data are, in nft's words; `types`: those of its keys. */
 export interface FrameSet {
   readonly name: string;
   readonly declared: string;
   readonly types: string | readonly string[];
-  readonly typeOf: Json;
   readonly data?: string;
   readonly interval?: true;
 }
@@ -57,18 +53,17 @@ const TO_RANGE = isEqual(DADDR, `@${RANGES}`);
 const vmap = (key: Json, name: string): Json => ({ vmap: { key, data: `@${name}` } });
 const toMark = (name: string): Json => ({ mangle: { key: meta("mark"), value: { map: { key: DADDR, data: `@${name}` } } } });
 
-const ADDRESS = { types: "ipv4_addr", typeOf: DADDR } as const;
-const PAIR = { types: ["ipv4_addr", "ipv4_addr"], typeOf: { concat: [DADDR, field("saddr")] } } as const;
+const ADDRESS = "ipv4_addr";
 const SHARED: readonly FrameSet[] = [
-  { name: RANGES, declared: "ip daddr", ...ADDRESS, interval: true },
-  { name: ENTRY, declared: "iifname : verdict", types: "ifname", typeOf: meta("iifname"), data: "verdict", interval: true },
-  { name: LOOPS, declared: "ip daddr . ip saddr : ip daddr", ...PAIR, data: "ipv4_addr" },
+  { name: RANGES, declared: "ip daddr", types: ADDRESS, interval: true },
+  { name: ENTRY, declared: "iifname : verdict", types: "ifname", data: "verdict", interval: true },
+  { name: LOOPS, declared: "ip daddr . ip saddr : ip daddr", types: [ADDRESS, ADDRESS], data: ADDRESS },
 ];
 /** The number is an integer as the packet's length is one: `numgen inc mod 2` says it better, but of that nft 1.0.6 dies too. */
 const SLOT_MAP: FrameSet = {
-  name: SLOTS, declared: "ip daddr . meta length : ip daddr", types: ["ipv4_addr", "integer"], typeOf: { concat: [DADDR, meta("length")] }, data: "ipv4_addr",
+  name: SLOTS, declared: "ip daddr . meta length : ip daddr", types: [ADDRESS, "integer"], data: ADDRESS,
 };
-const toMarks = (name: string): FrameSet => ({ name, declared: "ip daddr : meta mark", ...ADDRESS, data: "mark" });
+const toMarks = (name: string): FrameSet => ({ name, declared: "ip daddr : meta mark", types: ADDRESS, data: "mark" });
 
 const ENTER: Rule = { text: `ip daddr @${RANGES} iifname vmap @${ENTRY}`, json: [TO_RANGE, vmap(meta("iifname"), ENTRY)] };
 const HAIRPIN: FrameChain = {
@@ -94,7 +89,7 @@ const SHUT: Rule = { text: `ip daddr @${CLOSED} return`, json: [isEqual(DADDR, `
 export function frameOf(of: FrameOf): Frame {
   if (of.engine === "ipvs") return marking(of.marks);
   return {
-    sets: [...SHARED, { name: VIPS, declared: "ip daddr : verdict", ...ADDRESS, data: "verdict" }, SLOT_MAP, { name: DRAINING, declared: "ip daddr . ip saddr", ...PAIR }],
+    sets: [...SHARED, { name: VIPS, declared: "ip daddr : verdict", types: ADDRESS, data: "verdict" }, SLOT_MAP, { name: DRAINING, declared: "ip daddr . ip saddr", types: [ADDRESS, ADDRESS] }],
     chains: [
       { name: "pre", hook: { type: "nat", hook: "prerouting", prio: -100 }, rules: [ENTER] },
       {
@@ -116,7 +111,7 @@ function marking({ first, last }: MarkRange): Frame {
     json: [{ match: { op, left: meta("l4proto"), right: "udp" } }, toMark(map)],
   });
   return {
-    sets: [...SHARED, toMarks(VIPS), toMarks(DATAGRAMS), { name: CLOSED, declared: "ip daddr", ...ADDRESS }],
+    sets: [...SHARED, toMarks(VIPS), toMarks(DATAGRAMS), { name: CLOSED, declared: "ip daddr", types: ADDRESS }],
     chains: [
       { name: MARK_CHAIN, rules: [SHUT, proto("==", DATAGRAMS), proto("!=", VIPS)] },
       { name: "guard", hook: { type: "filter", hook: "postrouting", prio: -150 }, rules: [clear] },

@@ -21,7 +21,7 @@ export function parseVips(listing: Json, of: FrameOf): SeenVips {
   const networks = networksOf(objects);
   const entries: VipEntry[] = [{ kind: "frame" }, ...networks.map((network): VipEntry => ({ kind: "network", network })), ...loopsOf(objects)];
   const others = objects.filter(({ chain, rule }) => !isBalancers(isRow(chain) ? chain["name"] : isRow(rule) ? rule["chain"] : undefined));
-  const faults = differences(expectedParts(networks, of), partsOf(others.map((object) => withoutElements(object, frameOf(of).sets))));
+  const faults = differences(expectedParts(networks, of), partsOf(others.map(withoutElements)));
   const doubts = [...doubtful(objects, RANGES, networks.map(({ range }) => block(range))), ...doubtful(objects, ENTRY, networks.map(entryElement))];
   return { entries: new Map(entries.map((entry) => [vipKey(entry), entry])), faults: [...faults, ...doubts], broken: faults.some(isDeep) };
 }
@@ -39,17 +39,13 @@ const isBalancers = (chain: Json | undefined): boolean => typeof chain === "stri
 /** A chain without a hook that misses rules, or a base chain's changed rule, is written again where it is. */
 const isDeep = (fault: string): boolean => !/^rule \d+ of chain /.test(fault) && !/^chain from-\d+ /.test(fault);
 
-/** A key is listed by its types (nft 1.0) or by what it is the type of (1.1). */
-function withoutElements(object: Row, sets: readonly FrameSet[]): Row {
+function withoutElements(object: Row): Row {
   return Object.fromEntries(Object.entries(object).map(([kind, body]) => {
     if (!isRow(body) || (kind !== "set" && kind !== "map")) return [kind, body];
     const { elem: _elements, ...rest } = body;
-    const known = sets.find(({ name, typeOf }) => name === body["name"] && equal({ typeof: typeOf }, body["type"] ?? null));
-    return [kind, known === undefined ? rest : { ...rest, type: known.types as Json }];
+    return [kind, rest];
   }));
 }
-
-const equal = (a: Json, b: Json): boolean => JSON.stringify(canonical(a)) === JSON.stringify(canonical(b));
 
 function networksOf(objects: readonly Row[]): VipNetwork[] {
   return elementsOf(objects, ENTRY).flatMap((entry): VipNetwork[] => {
