@@ -7,6 +7,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { KIND, must, until, type Node } from "./bed.ts";
+import { untilConverged } from "./flow.ts";
 import { VipStand, type Served } from "./vip-bed.ts";
 
 const STEP_MS = 600_000;
@@ -54,6 +55,7 @@ if (KIND !== "vm") {
       .replace(/(: 0x|-f )\w+/g, (mark) => `${mark.slice(0, -2)}…`);
 
     test.each(DAMAGES)("%s", async (title, command) => {
+      await untilConverged(node, REPAIR_MS);
       const before = await ours();
       expect(before).toContain("meta mark set");
       await under(title, () => must(node, ["sh", "-c", command]), async () => (await ours()) === before);
