@@ -50,8 +50,8 @@ if (KIND !== "vm") {
       expect(load.sent).toBeGreaterThan(0);
     }
 
-    /** Chains, and IPVS's services with their servers. A table made anew has forgotten which marks it gave, and gives others. */
-    const ours = async (): Promise<string> => (await must(node, ["sh", "-c", "nft -s list table ip fnp-vips; ipvsadm --save -n | sort"]))
+    /** Lines of our table and of IPVS, in no order: what was written again comes last. A table made anew has forgotten which marks it gave, and gives others. */
+    const ours = async (): Promise<string> => (await must(node, ["sh", "-c", "{ nft -s list table ip fnp-vips; ipvsadm --save -n; } | sort"]))
       .replace(/(: 0x|-f )\w+/g, (mark) => `${mark.slice(0, -2)}…`);
 
     test.each(DAMAGES)("%s", async (title, command) => {
