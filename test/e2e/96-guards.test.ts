@@ -34,7 +34,8 @@ if (KIND !== "vm") {
       stand = await VipStand.open(`guards-${name}`);
       node = stand.lab.node(name);
       process.stdout.write(`96-guards: ${name} has kernel ${await must(node, ["uname", "-r"])}\n`);
-      served = await stand.serve(`guarded-${name}`, 4);
+      // A server on each node, else nothing is encapsulated.
+      served = await stand.serve(`guarded-${name}`, 2, "--replicas-max-per-node", "1");
     }, STEP_MS);
     afterAll(() => stand.close(), STEP_MS);
 
