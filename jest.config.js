@@ -1,6 +1,8 @@
 // Three layers, one runner: unit needs nothing, kernel needs root, e2e needs a lab (started by its own global setup).
 const base = {
   testEnvironment: "node",
+  // Else a global that is set after its file has ended (a hook timed out) calls itself without end, and every later file fails.
+  testEnvironmentOptions: { globalsCleanup: "off" },
   extensionsToTreatAsEsm: [".ts"],
   transform: {
     "^.+\\.ts$": ["@swc/jest", {
