@@ -59,7 +59,6 @@ export function balancing({ config }: Base, { engine, off }: Choice, sysctls: Sy
 
 /** `GET /vips`: the kernel is asked each time. */
 export const vipsOf = ({ config }: Base, { snapshot$ }: Facts, choice: Choice, { services, table }: Balancing) => async (signal: AbortSignal): Promise<VipAnswer> => {
-  // `nft monitor` says nothing of elements of a map it does not know: what was last read may be a minute old.
   table.changed();
   const { plan, desire } = balancerWith({ engine: choice.engine, off: choice.off, drainMs: config.drainMs });
   const [observed, flows] = await Promise.all([services.observe(signal), countFlows(conntrack(), signal)]);

@@ -67,7 +67,25 @@ function wrong(entries: Entries, state: BalancerState): readonly string[] {
   return [...missing, ...[...state.keys()].filter((key) => !entries.has(key)).map((key) => `${key} is not desired`)];
 }
 
-export class Life {
+const SEED = Number(process.env["FNP_SEED"] ?? Date.now() % 1_000_000_007);
+const FULL = process.env["FNP_TEST_FULL"] === "1";
+/** Steps of a long run; a short one has as many as the suite says. */
+export const stepsOf = (short: number): number => (FULL ? 2_000 : short);
+
+/** FNP_SEED repeats a run. */
+export async function randomLives(options: BedOptions, steps: number): Promise<void> {
+  process.stderr.write(`   seed: FNP_SEED=${SEED}${FULL ? "" : `; ${steps} steps, 2,000 with FNP_TEST_FULL=1`}\n`);
+  const life = new Life(await balancerWorld({ ...options, ownChains: 12 }), dice(SEED));
+  try {
+    await life.run(steps);
+    process.stderr.write(`   ${steps} steps: ${JSON.stringify(life.did)}\n`);
+    expect(life.did.killed).toBeGreaterThan(0);
+  } finally {
+    await life.close();
+  }
+}
+
+class Life {
   readonly #world: BenchWorld;
   readonly #roll: Roll;
   readonly #entries: Entries = new Map();
@@ -79,10 +97,6 @@ export class Life {
   #mayCome = 0;
   /** This sink has seen a service with affinity (IPVS). */
   #knowsTicks = false;
-
-  static async begin(options: BedOptions, seed: number): Promise<Life> {
-    return new Life(await balancerWorld({ ...options, ownChains: 12 }), dice(seed));
-  }
 
   constructor(world: BenchWorld, roll: Roll) { [this.#world, this.#roll, this.#sink] = [world, roll, world.sink]; }
 

@@ -4,7 +4,7 @@ import { fakeBalancer } from "../fakes/balancer.ts";
 import { balancerWorld, type BedOptions } from "./balancer-bed.ts";
 import { PAIR, put, tableCases } from "./balancer-cases.ts";
 import { DAMAGES } from "./balancer-damage.ts";
-import { Life } from "./balancer-life.ts";
+import { randomLives, stepsOf } from "./balancer-life.ts";
 import { expectEven, one, PACKETS } from "./balancer-packets.ts";
 import type { BalancerWorld } from "./balancer-world.ts";
 import type { Namespace } from "./namespace.ts";
@@ -27,22 +27,9 @@ contract("balancer ipvs", { fake: () => fakeBalancer("ipvs"), kernel: kernel("ip
 // Its tables are the business of balancer.test.ts.
 contract("balancer nftables in a machine", { fake: () => fakeBalancer("nftables"), kernel: kernel("nftables") }, PACKETS, CASE);
 
-const FULL = process.env["FNP_TEST_FULL"] === "1";
-/** Of the random lives of services, which on nftables are many more (balancer-random.test.ts): an emulated machine starts few processes a second. */
-const STEPS = FULL ? 2_000 : 100;
-const SEED = Number(process.env["FNP_SEED"] ?? Date.now() % 1_000_000_007);
-
-test(`${STEPS} random steps with IPVS`, async () => {
-  process.stderr.write(`   seed: FNP_SEED=${SEED}${FULL ? "" : "; 100 steps, 2,000 with FNP_TEST_FULL=1"}\n`);
-  const life = await Life.begin({ engine: "ipvs", make }, SEED);
-  try {
-    await life.run(STEPS);
-    process.stderr.write(`   ${STEPS} steps: ${JSON.stringify(life.did)}\n`);
-    expect(life.did.killed).toBeGreaterThan(0);
-  } finally {
-    await life.close();
-  }
-}, 50 * CASE.timeoutMs);
+/** On nftables they are many more (balancer-random.test.ts): an emulated machine starts few processes a second. */
+const STEPS = stepsOf(100);
+test(`${STEPS} random steps with IPVS`, () => randomLives({ engine: "ipvs", make }, STEPS), 50 * CASE.timeoutMs);
 
 /** All that IPVS has in the host, in no order, and the settings of its that are ours for a while. */
 async function ipvsOf(host: Namespace): Promise<object> {
